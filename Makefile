@@ -1,0 +1,40 @@
+# The commands of the README. Every target sets up what it needs; running one twice is harmless.
+SHELL := /bin/bash
+PYTHON_BIN := .venv/bin/python
+FAST := not slow and not spark and not tex and not airflow and not browser and not e2e and not gpu
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup test quick lint soak docs lock bench sample clean
+
+setup:
+	@tools/setup.sh
+
+test: setup
+	@tools/setup_tests.sh
+	$(PYTHON_BIN) -m pytest -m "not gpu" $(ARGS)
+
+quick: setup
+	$(PYTHON_BIN) -m pytest -m "$(FAST)" $(ARGS)
+
+soak: setup
+	@tools/setup_tests.sh
+	SPARK_ARXIV_SOAK=1 $(PYTHON_BIN) -m pytest -m "not gpu" $(ARGS)
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PYTHON_BIN) -m tools.make_docs --check
+
+docs: setup
+	$(PYTHON_BIN) -m tools.make_docs
+
+lock: setup
+	tools/lock.sh
+
+bench: setup
+	$(PYTHON_BIN) -m benchmarks.run $(ARGS)
+
+sample: setup
+	@tools/setup_tests.sh
+	$(PYTHON_BIN) sample/build.py
