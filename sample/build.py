@@ -1,6 +1,6 @@
 """Typeset the sample notes and write their metadata rows.
 
-Reads tex/*.tex. Writes pdf/<id>v<N>.pdf and metadata.jsonl (one row a note, in the form of Kaggle's arXiv snapshot).
+Reads tex/*.tex. Writes pdf/sample_<id>v<N>.pdf and metadata.jsonl: one row a note, in the form of Kaggle's file.
 What a row says (title, abstract, dates, pages) is taken from the sources, so that the two cannot differ. A rebuild with
 the same TeX distribution gives the same bytes: the clock that TeX sees is the date of the note.
 
@@ -75,8 +75,8 @@ class Note:
 
     @property
     def pdf_name(self) -> str:
-        """File name of this version, e.g. 2401008v2.pdf."""
-        return f"{self.note_id}v{self.version}.pdf"
+        """File name of this version, e.g. sample_2401008v2.pdf, as old arXiv ids are written."""
+        return f"sample_{self.note_id}v{self.version}.pdf"
 
 
 def read_note(path: Path) -> Note:
