@@ -1,0 +1,141 @@
+"""Starting Spark: which Java, which spark-submit, and a configuration that costs little on one machine.
+
+A Spark stage called from a shell becomes spark-submit itself (exec), so a kill reaches it and its exit code is ours.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.core.config import REPOSITORY, setting
+from jobs.core.errors import UsageError
+
+ENTRY = REPOSITORY / "jobs" / "submit" / "spark_stage.py"
+LEAST_JAVA = 17
+# The JVM moves no rows of ours: it only starts Python workers. The first compiler tier alone saves 3 to 8 CPU-seconds
+# a submit (docs/log.md), in the launcher's JVM too.
+CHEAP_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    """How the Spark stages run. Decides no rows."""
+
+    spark_master: str = setting("local[*]", "Spark master; local[*], spark://…, yarn or k8s://…")
+    spark_driver_memory: str = setting("1g", "heap of the driver's JVM; rows never pass through it")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether driver and workers are on this machine."""
+        return self.spark_master.startswith("local")
+
+
+def submit_command(config: SparkConfig, args: list[str], shared: Path) -> tuple[list[str], dict[str, str]]:
+    """The argv and environment that run `python -m jobs ARGS` inside Spark, in deploy mode client.
+
+    `shared` is a folder for the archive of `jobs/` that a cluster's executors need. Raises UsageError if Java or
+    pyspark is missing.
+    """
+    home = spark_home()
+    argv = [str(home / "bin" / "spark-submit"), "--master", config.spark_master, "--deploy-mode", "client"]
+    argv += ["--name", args[0], "--driver-memory", config.spark_driver_memory]
+    log4j = (ENTRY.parent / "log4j2.properties").as_uri()
+    conf = {
+        "spark.ui.enabled": "false",
+        "spark.driver.extraJavaOptions": f"{CHEAP_JVM} -Dlog4j2.configurationFile={log4j}",
+        "spark.python.worker.faulthandler.enabled": "true",
+    }
+    if config.is_local:
+        conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+    else:
+        argv += ["--py-files", str(zip_package(shared))]
+    for name, value in conf.items():
+        argv += ["--conf", f"{name}={value}"]
+    env = os.environ | {
+        "SPARK_HOME": str(home),
+        "JAVA_HOME": str(find_java_home()),
+        "SPARK_LAUNCHER_OPTS": CHEAP_JVM,
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
+    }
+    if config.is_local:
+        env["SPARK_LOCAL_IP"] = "127.0.0.1"
+    return [*argv, str(ENTRY), *args], env
+
+
+def spark_home() -> Path:
+    """The folder of the pyspark package, which is a whole Spark. Raises UsageError."""
+    spec = importlib.util.find_spec("pyspark")
+    home = Path(spec.origin).parent if spec and spec.origin else None
+    if home is None or not (home / "bin" / "spark-submit").is_file():
+        raise UsageError(
+            "pyspark with its spark-submit is not installed in this Python. "
+            "Install the lock: make setup, or pip install -r requirements.txt."
+        )
+    return home
+
+
+def find_java_home() -> Path:
+    """The home of a Java of 17 or more: JAVA_HOME, the project's .java folder, then PATH. Raises UsageError."""
+    found = []
+    for home in _java_candidates():
+        version = java_version(home)
+        if version is not None and version >= LEAST_JAVA:
+            return home
+        found.append(f"{home} (version {version})")
+    raise UsageError(
+        f"Spark needs Java {LEAST_JAVA} or newer; found {', '.join(found) or 'none'}. "
+        "Install it (Debian: apt-get install openjdk-17-jre-headless; else `make setup` fetches one), "
+        "or set JAVA_HOME."
+    )
+
+
+def java_version(home: Path) -> int | None:
+    """Major version of the Java in a folder, from its release file or from asking it; None if it does not run."""
+    release = home / "release"
+    if release.is_file():
+        for line in release.read_text().splitlines():
+            if line.startswith("JAVA_VERSION="):
+                return _major(line.split('"')[1])
+    try:
+        asked = subprocess.run([str(home / "bin" / "java"), "-version"], capture_output=True, text=True, timeout=30)
+    except OSError:
+        return None
+    quoted = asked.stderr.split('"')
+    return _major(quoted[1]) if len(quoted) > 1 else None
+
+
+def _major(version: str) -> int | None:
+    first = version.split(".")
+    number = first[1] if first[0] == "1" and len(first) > 1 else first[0]
+    digits = "".join(char for char in number if char.isdigit())
+    return int(digits) if digits else None
+
+
+def _java_candidates() -> list[Path]:
+    candidates = []
+    if home := os.environ.get("JAVA_HOME"):
+        candidates.append(Path(home))
+    candidates += sorted((REPOSITORY / ".java").glob("*"))
+    if java := shutil.which("java"):
+        candidates.append(Path(java).resolve().parents[1])
+    return [home for home in candidates if (home / "bin" / "java").exists()]
+
+
+def zip_package(folder: Path) -> Path:
+    """jobs/ as an archive that executors import from; each submit has its own, for the code may differ."""
+    path = Path(tempfile.mkdtemp(prefix="_submit-", dir=folder)) / "jobs.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((REPOSITORY / "jobs").rglob("*")):
+            if file.suffix in (".py", ".yaml"):
+                archive.write(file, file.relative_to(REPOSITORY))
+    return path
