@@ -1,0 +1,145 @@
+"""The command line: `python -m jobs STAGE | run | plan | list | config | show | search | copy | prune`.
+
+Owns argv, the log's format and exit codes. Results go to stdout, the log to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from jobs.core.config import resolve
+from jobs.core.errors import EXIT_DONE, EXIT_TO_DO, JobError, UsageError
+from jobs.core.request import make_request
+from jobs.core.runner import make_parts, require_inputs, survey
+from jobs.core.spark import SparkConfig, submit_command
+from jobs.core.stages import GOALS, ONLY, STAGES, load, require_wanted, stage_named
+
+log = logging.getLogger(__name__)
+
+USAGE = """python -m jobs COMMAND [options] [--SETTING VALUE ...]
+
+stages, in the pipeline's order:
+  {stages}
+
+commands:
+  run        all stages that --goal wants, one process each
+  plan       what would run and why, without running it
+  list       datasets of the lake: parts, rows, bytes, age
+  show       a dataset, a part, a paper, a document or a chunk, with its lineage
+  config     settings of a stage, each with where it comes from
+  search     passages that answer a question
+  copy       the lake's current parts into another lake, verified
+  prune      remove what nothing refers to any more
+
+`python -m jobs COMMAND --help` shows a command's options and settings."""
+
+
+def main(argv: list[str] | None = None, *, in_spark: bool = False) -> int:
+    """Run a command; the exit code is returned. Every error that a job explains becomes one line and its code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        write_line(USAGE.format(stages=" ".join(STAGES)))
+        return EXIT_DONE if argv else UsageError.exit_code
+    set_up_log(argv[0])
+    try:
+        return _command(argv[0], in_spark)(argv)
+    except JobError as error:
+        log.error("%s: %s", type(error).__name__, error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        log.error("interrupted; what was published stays, the rest is made by the same command")
+        return 130
+
+
+def stage_parser(command: str) -> argparse.ArgumentParser:
+    """Options of a stage and of `run` and `plan`; settings are read from the words that are left over."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m jobs {command}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--lake", metavar="DIR", help="the lake's folder (or environment LAKE)")
+    parser.add_argument("--name", help="name of a new lake, and of its folder below lakes/")
+    parser.add_argument("--profile", help="demo, t4, multi_gpu; default: the lake's own, else demo")
+    parser.add_argument("--window", action="append", metavar="A_B", help="a window of the grid; may be repeated")
+    parser.add_argument("--from", dest="from_day", metavar="DAY", help="first day, with --to; rounded out to the grid")
+    parser.add_argument("--to", dest="to_day", metavar="DAY", help="last day, included")
+    parser.add_argument("--goal", choices=GOALS, help="how far the run goes (default: student)")
+    parser.add_argument("--only", choices=ONLY, help="window stages or all-stages only")
+    parser.add_argument("--upgrade", action="store_true", help="make anew what an older stage version made")
+    parser.add_argument("--redefine", action="store_true", help="change what the lake is about to what the flags say")
+    return parser
+
+
+def set_up_log(stage: str) -> None:
+    """Lines such as `2024-01-31 12:00:00 INFO chunk_documents: done=…` on stderr, times in UTC."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = logging.Formatter(f"%(asctime)s %(levelname)s {stage}: %(message)s", "%Y-%m-%d %H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    root = logging.getLogger("jobs")
+    root.handlers[:] = [handler]
+    root.setLevel(os.environ.get("SPARK_ARXIV_LOG", "INFO").upper())
+    root.propagate = False
+
+
+def write_line(text: str) -> None:
+    """A line of a command's result."""
+    sys.stdout.write(text + "\n")
+
+
+def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
+    if name in STAGES:
+        return lambda argv: _run_stage(argv, in_spark)
+    from jobs.core import looking, planning, upkeep, walking
+
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": walking.run_command,
+        "plan": planning.plan_command,
+        "list": looking.list_command,
+        "show": looking.show_command,
+        "config": looking.config_command,
+        "search": looking.search_command,
+        "copy": upkeep.copy_command,
+        "prune": upkeep.prune_command,
+    }
+    if name not in commands:
+        raise UsageError(f"{name!r} is no command and no stage. `python -m jobs --help` lists them.")
+    return commands[name]
+
+
+def _run_stage(argv: list[str], in_spark: bool) -> int:
+    stage = stage_named(argv[0])
+    parser = stage_parser(stage.name)
+    parser.add_argument("--check", action="store_true", help="only say: exit 0 done, 10 to do, 99 not wanted")
+    _describe(parser, stage.name)
+    options, words = parser.parse_known_args(argv[1:])
+    require_wanted(stage, options.goal or GOALS[-1], options.only)
+    module = load(stage)
+    request = make_request(options, words, may_create=True)
+    tasks = survey(stage, request, module)
+    to_do = [task for task in tasks if task.state != "done"]
+    if options.check:
+        for task in to_do:
+            log.info("%s %s: %s", task.part, task.state, task.why)
+        return EXIT_TO_DO if to_do else EXIT_DONE
+    require_inputs(stage, tasks)
+    if to_do and stage.engine == "spark" and not in_spark:
+        spark_config = resolve(SparkConfig, request.layers).values
+        command, env = submit_command(spark_config, argv, request.lake.root)
+        os.execve(command[0], command, env)  # noqa: S606  a kill must reach the JVM, and its exit code is ours
+    make_parts(stage, module, request, tasks)
+    return EXIT_DONE
+
+
+def _describe(parser: argparse.ArgumentParser, stage_name: str) -> None:
+    """The stage's docstring above its options, its settings below."""
+    from jobs.core.looking import describe_settings
+
+    stage = STAGES[stage_name]
+    module = load(stage)
+    parser.description = module.__doc__
+    parser.epilog = "settings (--name VALUE):\n" + describe_settings(stage, module)
