@@ -1,0 +1,182 @@
+"""Commands that look: `list`, `show`, `config`, `search`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from jobs.core import durable
+from jobs.core.cli import stage_parser, write_line
+from jobs.core.config import flag_of, load_profile, resolve
+from jobs.core.contracts import DATASETS
+from jobs.core.definition import Definition, Source, read_lake_file
+from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
+from jobs.core.lake import Lake, Part
+from jobs.core.manifest import Counts
+from jobs.core.request import DEFAULT_PROFILE, parse_settings
+from jobs.core.spark import SparkConfig
+from jobs.core.stages import Stage, load, stage_named
+
+
+def list_command(argv: list[str]) -> int:
+    """One line a dataset: parts, rows, bytes, counters, when it was last made."""
+    lake = _open(_parser("list").parse_args(argv[1:]))
+    write_line(
+        f"{lake.lake_file.name} ({lake.root}) profile={lake.lake_file.profile} {_definition_line(lake.definition)}"
+    )
+    for dataset in DATASETS:
+        parts = [part for name in lake.parts(dataset) if (part := lake.current(dataset, name))]
+        if parts:
+            write_line(_dataset_line(dataset, parts))
+    return EXIT_DONE
+
+
+def show_command(argv: list[str]) -> int:
+    """A dataset's parts, one part, or whatever comes from a paper or a chunk, back to its source."""
+    parser = _parser("show")
+    parser.add_argument("what", help="a dataset, a paper id or a chunk id")
+    parser.add_argument("part", nargs="?", help="a part of the dataset")
+    options = parser.parse_args(argv[1:])
+    lake = _open(options)
+    if options.what in DATASETS:
+        names = [options.part] if options.part else lake.parts(options.what)
+        lines = [_part_text(part) for name in names if (part := lake.current(options.what, name))]
+    else:
+        lines = _lineage(lake, options.what)
+    if not lines:
+        raise InputMissingError(
+            f"{options.what} {options.part or ''} is not in {lake.root}. Expected a dataset ({', '.join(DATASETS)}), "
+            "a paper id or a chunk id that it holds."
+        )
+    write_line("\n".join(lines))
+    return EXIT_DONE
+
+
+def config_command(argv: list[str]) -> int:
+    """Every setting of a stage: value, where it comes from, meaning. Needs no lake."""
+    parser = stage_parser("config")
+    parser.add_argument("stage", help="a stage")
+    options, words = parser.parse_known_args(argv[1:])
+    stage = stage_named(options.stage)
+    lake_file = read_lake_file(Path(options.lake)) if options.lake else None
+    profile = options.profile or (lake_file.profile if lake_file else DEFAULT_PROFILE)
+    layers = {f"profile {profile}": load_profile(profile)}
+    if lake_file:
+        layers["lake"] = dataclasses.asdict(lake_file.definition) | dataclasses.asdict(lake_file.source)
+    layers["flag"] = parse_settings(words)
+    for cls in _classes(stage, load(stage)):
+        resolved = resolve(cls, layers)
+        for field in dataclasses.fields(cls):
+            if cls is not Definition or field.name in stage.definition:
+                value, origin = getattr(resolved.values, field.name), resolved.origins[field.name]
+                write_line(f"{field.name} = {_plain(value)}  ({origin})  {field.metadata['meaning']}")
+    return EXIT_DONE
+
+
+def search_command(argv: list[str]) -> int:
+    """Passages that answer a question. Comes with the index."""
+    raise UsageError(f"{argv[0]} is not part of this version: it comes with the index (embed_chunks, build_index).")
+
+
+def describe_settings(stage: Stage, module: ModuleType) -> str:
+    """The settings of a stage for its --help."""
+    lines = []
+    for cls in _classes(stage, module):
+        for field in dataclasses.fields(cls):
+            if cls is not Definition or field.name in stage.definition:
+                mark = " [part of the key]" if field.metadata["affects_rows"] or cls is Definition else ""
+                lines.append(f"  --{flag_of(field.name)} (default {_plain(field.default)}){mark}")
+                lines.append(f"      {field.metadata['meaning']}")
+    return "\n".join(lines)
+
+
+def _classes(stage: Stage, module: ModuleType) -> list[type]:
+    classes: list[type] = [Definition]
+    if stage.name in ("fetch_snapshot", "fetch_pdfs"):
+        classes.append(Source)
+    if stage.engine == "spark":
+        classes.append(SparkConfig)
+    return [*classes, module.Config]
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m jobs {command}", allow_abbrev=False)
+    parser.add_argument(
+        "--lake", metavar="DIR", default=os.environ.get("LAKE", "lakes/sample"), help="the lake's folder"
+    )
+    return parser
+
+
+def _open(options: argparse.Namespace) -> Lake:
+    return Lake.open(Path(options.lake))
+
+
+def _definition_line(definition: Definition) -> str:
+    values = dataclasses.asdict(definition)
+    return " ".join(f"{name}={_plain(value)}" for name, value in values.items() if value)
+
+
+def _dataset_line(dataset: str, parts: list[Part]) -> str:
+    counts = Counts.total(part.manifest.counts for part in parts)
+    rows = sum(part.manifest.rows for part in parts)
+    size = sum(file["bytes"] for part in parts for file in part.manifest.files.values())
+    newest = max(part.manifest.created_at for part in parts)
+    seconds = sum(part.manifest.seconds for part in parts)
+    return f"{dataset:<11} parts={len(parts)} rows={rows} bytes={size} seconds={seconds:.1f} made={newest} {counts}"
+
+
+def _part_text(part: Part) -> str:
+    made = part.manifest
+    lines = [
+        f"{made.dataset}/{made.part} key={made.key[:12]} digest={made.digest[:12]} rows={made.rows} "
+        f"made={made.created_at} by {made.stage} version {made.stage_version} in {made.seconds:.1f} s",
+        f"  {made.counts}",
+    ]
+    lines += [f"  file {name} bytes={file['bytes']}" for name, file in made.files.items()]
+    lines += [f"  from {one.dataset}/{one.part} {(one.key or 'absent')[:12]}" for one in made.inputs]
+    if made.taken_over:
+        lines.append(f"  {made.taken_over} rows taken over from {(made.previous or '')[:12]}")
+    if made.extra:
+        lines.append(f"  {durable.canonical_json(made.extra).decode()}")
+    return "\n".join(lines)
+
+
+def _lineage(lake: Lake, what: str) -> list[str]:
+    """Every row about a paper or a chunk, from its metadata on."""
+    paper_id = what.partition("#")[0]
+    paper_id = paper_id.rpartition("v")[0] if "#" in what else paper_id
+    lines = []
+    for dataset in ("papers", "pdfs", "documents", "chunks"):
+        for name in lake.parts(dataset):
+            part = lake.current(dataset, name)
+            for row in _rows_about(part, paper_id, what) if part else []:
+                lines.append(f"{dataset}/{name} " + durable.canonical_json(row).decode())
+    return lines
+
+
+def _rows_about(part: Part, paper_id: str, what: str) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
+
+    table = part.table()
+    rows: list[dict[str, Any]] = table.filter(pc.equal(table["paper_id"], paper_id)).to_pylist()
+    if "#" in what and part.manifest.dataset == "chunks":
+        rows = [row for row in rows if row["chunk_id"] == what]
+    return [{name: _short(value) for name, value in row.items() if value is not None} for row in rows]
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > 300:
+        return value[:300] + f"… ({len(value)} characters)"
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} entries"
+    return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " ".join(value) if value else "(none)"
+    return "(none)" if value is None else str(value)

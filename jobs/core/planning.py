@@ -1,0 +1,178 @@
+"""`python -m jobs plan`: before the hours begin, what would run and why, what it needs, and what is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from jobs.core.cli import stage_parser, write_line
+from jobs.core.config import REPOSITORY
+from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
+from jobs.core.lake import Lake
+from jobs.core.request import make_request, papers_by_day
+from jobs.core.runner import Request, survey
+from jobs.core.spark import find_java_home, spark_home
+from jobs.core.stages import STAGES, Stage, load, wanted
+
+log = logging.getLogger(__name__)
+
+RATES_FILE = REPOSITORY / "benchmarks" / "rates.json"
+SPARE_GB = 1.0  # the disk must keep this much beside what the run writes
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage of a plan. `hours` and `gb` are forecasts from rates; None where nothing is known."""
+
+    stage: str
+    done: int
+    to_do: int
+    why: dict[str, int]
+    older_version: int = 0
+    hours: float | None = None
+    gb: float | None = None
+    rate_from: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do."""
+
+    lake: str
+    windows: list[str]
+    papers: int | None
+    stages: list[StagePlan]
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def to_do(self) -> int:
+        """Parts that would be made."""
+        return sum(stage.to_do for stage in self.stages)
+
+
+def plan_command(argv: list[str]) -> int:
+    """Print the plan; exit 64 if something is missing or will not fit."""
+    parser = stage_parser("plan")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
+    options, words = parser.parse_known_args(argv[1:])
+    options.is_dry = True
+    plan = forecast(make_request(options, words, may_create=True))
+    write_line(json.dumps(dataclasses.asdict(plan)) if options.json else _as_text(plan))
+    refuse_what_cannot_end_well(plan)
+    return EXIT_DONE
+
+
+def forecast(request: Request) -> Plan:
+    """The plan of a request: states of all parts, papers, hours and GB, and what is missing."""
+    papers = _count_papers(request)
+    stages = []
+    is_upstream_new: set[str] = set()
+    for stage in wanted(request.goal, request.only):
+        try:
+            one = _plan_stage(stage, request, is_upstream_new, papers)
+        except UsageError as error:
+            stages.append(StagePlan(stage.name, 0, 0, {str(error): 1}))
+            continue
+        if one.to_do:
+            is_upstream_new.update(stage.writes)
+        stages.append(one)
+    windows = [window.name for window in request.windows]
+    plan = Plan(str(request.lake.root), windows, papers, stages)
+    return dataclasses.replace(plan, missing=_missing(plan, request.lake))
+
+
+def refuse_what_cannot_end_well(plan: Plan) -> None:
+    """Raise UsageError with every missing thing, so that no hours are spent before it is noticed."""
+    if plan.missing:
+        raise UsageError("This run cannot end well: " + " ".join(plan.missing))
+
+
+def _plan_stage(stage: Stage, request: Request, is_upstream_new: set[str], papers: int | None) -> StagePlan:
+    tasks = survey(stage, request)
+    why: dict[str, int] = {}
+    done = 0
+    is_input_new = bool(is_upstream_new & set(stage.reads))
+    for task in tasks:
+        if task.state == "done" and not is_input_new:
+            done += 1
+            continue
+        reason = task.why if task.state == "to do" else "if its input changes"
+        why[reason] = why.get(reason, 0) + 1
+    older = sum(task.state == "done" and "older" in task.why for task in tasks)
+    to_do = len(tasks) - done
+    rate, rate_from = _rate(stage, request.lake)
+    share = to_do / len(tasks) if tasks else 0.0
+    hours = gb = None
+    if rate and papers is not None:
+        hours = round(
+            papers * share * rate["seconds_per_paper"] / 3600 + (rate["fixed_seconds"] / 3600 if to_do else 0), 4
+        )
+        gb = round(papers * share * rate["bytes_per_paper"] / 1e9, 4)
+    return StagePlan(stage.name, done, to_do, why, older, hours, gb, rate_from)
+
+
+def _rate(stage: Stage, lake: Lake) -> tuple[dict[str, float] | None, str]:
+    """What a paper costs in this stage: from the lake's own manifests if they saw enough, else from benchmarks."""
+    parts = [part for name in lake.parts(stage.dataset) if (part := lake.current(stage.dataset, name))]
+    papers = sum(part.manifest.counts.read for part in parts)
+    benchmarks: dict[str, Any] = json.loads(RATES_FILE.read_text()) if RATES_FILE.is_file() else {}
+    known = benchmarks.get(stage.name)
+    if papers < 100 or stage.grain != "window":
+        return known, "benchmarks" if known else ""
+    seconds = sum(part.manifest.seconds for part in parts)
+    size = sum(file["bytes"] for part in parts for file in part.manifest.files.values())
+    fixed = known["fixed_seconds"] if known else 0.0
+    return {
+        "seconds_per_paper": seconds / papers,
+        "bytes_per_paper": size / papers,
+        "fixed_seconds": fixed,
+    }, "this lake"
+
+
+def _count_papers(request: Request) -> int | None:
+    """Papers of the windows, where the source can tell without being fetched."""
+    lake = request.lake
+    source = lake.lake_file.source
+    if source.kind not in ("file", "folder"):
+        return None
+    try:
+        days = papers_by_day(request.layers, lake.definition, source)
+    except InputMissingError:  # told among what is missing
+        return None
+    return sum(n for day, n in days.items() if any(window.start <= day < window.end for window in request.windows))
+
+
+def _missing(plan: Plan, lake: Lake) -> list[str]:
+    missing = []
+    to_do = {stage.stage for stage in plan.stages if stage.to_do}
+    if any(STAGES[name].engine == "spark" for name in to_do):
+        for check in (find_java_home, spark_home):
+            try:
+                check()
+            except UsageError as error:
+                missing.append(str(error))
+    if "fetch_snapshot" in to_do:
+        first = load(STAGES["fetch_snapshot"])
+        missing += first.missing(lake.lake_file.source)
+    free_gb = shutil.disk_usage(lake.root).free / 1e9
+    needed_gb = sum(stage.gb or 0.0 for stage in plan.stages) + SPARE_GB
+    if to_do and needed_gb > free_gb:
+        missing.append(f"Disk: {needed_gb:.1f} GB are needed in {lake.root}, {free_gb:.1f} GB are free.")
+    return missing
+
+
+def _as_text(plan: Plan) -> str:
+    lines = [f"lake {plan.lake}: {len(plan.windows)} windows, {'?' if plan.papers is None else plan.papers} papers"]
+    for stage in plan.stages:
+        cost = "" if stage.hours is None else f"  {stage.hours * 60:.1f} min, {stage.gb:.2f} GB ({stage.rate_from})"
+        why = "; ".join(f"{reason} ({n})" if n > 1 else reason for reason, n in stage.why.items())
+        older = f"; {stage.older_version} by an older version (--upgrade)" if stage.older_version else ""
+        lines.append(f"  {stage.stage:<16} done {stage.done:>4}  to do {stage.to_do:>4}{cost}  {why}{older}".rstrip())
+    lines += [f"  missing: {sentence}" for sentence in plan.missing]
+    if not plan.to_do:
+        lines.append("nothing to do")
+    return "\n".join(lines)
