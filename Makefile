@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
 FAST := not slow and not spark and not tex and not airflow and not browser and not e2e and not gpu
 export TOKENIZERS_PARALLELISM := false
+unexport PYTHONDONTWRITEBYTECODE  # without bytecode every process of ours starts half a second later
 
 .PHONY: setup test quick lint soak docs lock bench sample clean
 

@@ -162,7 +162,7 @@ PDF_REASONS = {
 
 DOCUMENT_REASONS = {
     "not_pdf": Reason("the file is no PDF"),
-    "truncated": Reason("the PDF ends early or cannot be repaired: no page can be read"),
+    "truncated": Reason("the PDF ends early (no %%EOF), and no page of it can be read"),
     "encrypted": Reason("the PDF wants a password"),
     "no_text": Reason("no text layer, as in a scan"),
     "garbled": Reason("the text layer is not readable text"),
@@ -170,7 +170,7 @@ DOCUMENT_REASONS = {
     "too_large": Reason("the file is larger than `max_pdf_mb`"),
     "too_many_pages": Reason("more pages than `max_pages`"),
     "text_too_long": Reason("more characters than `max_text_chars`"),
-    "timeout": Reason("reading took longer than `pdf_timeout_s` or its share of CPU"),
+    "timeout": Reason("reading took longer than `pdf_timeout_s`, or more CPU than `pdf_cpu_s`"),
     "memory": Reason("reading needed more memory than `pdf_memory_mb`"),
     "crashed": Reason("the reader's process died"),
     "parse_error": Reason("the reader raised an error"),
@@ -185,6 +185,12 @@ SNAPSHOT_REASONS = {
     "no_arxiv_id": Reason("neither the PDF's name nor its first page has an arXiv id"),
     "unreadable": Reason("the PDF's first page cannot be read, and its name has no arXiv id"),
     "duplicate": Reason("another PDF of the folder is the same version of the same paper"),
+}
+
+INDEX_REASONS = {
+    "older_version": Reason("the chunk's paper has a newer version in the index"),
+    "withdrawn": Reason("the chunk's paper was withdrawn"),
+    "duplicate": Reason("another chunk of the same paper has the same text"),
 }
 
 _TABLE = ("rows.parquet",)
@@ -269,7 +275,10 @@ DATASETS: dict[str, Dataset] = {
             files=_TABLE,
         ),
         Dataset(
-            "indexes", "vectors, words and texts of the newest version of every paper, ready to search", grain="all"
+            "indexes",
+            "vectors, words and texts of the newest version of every paper, ready to search",
+            grain="all",
+            reasons=INDEX_REASONS,
         ),
         Dataset(
             "qa",
