@@ -1,0 +1,1 @@
+"""The corpus room: from arXiv metadata to chunks of clean text."""

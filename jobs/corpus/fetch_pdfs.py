@@ -1,0 +1,157 @@
+"""Get the PDF of every paper: from a folder, or from an HTTP address; each paper ends as a file or as a reason.
+
+Reads papers. Writes pdfs. Fails with YieldError if too few of the PDFs that should be there came.
+Run: python -m jobs fetch_pdfs --pdfs papers/ --window 2024-01-01_2024-01-08 --lake lakes/mine
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.core import durable, tables
+from jobs.core.config import setting
+from jobs.core.contracts import DATASETS
+from jobs.core.definition import Source, repository_path
+from jobs.core.errors import InputMissingError
+from jobs.core.lake import Attempt, Lake, Part, PartTask
+from jobs.core.manifest import Counts
+from jobs.core.progress import Progress
+from jobs.corpus import batches, downloader, folder
+from jobs.corpus.downloader import FolderSource, PdfSource, Refused
+from jobs.corpus.http_source import ARXIV_TEMPLATE, HttpSource, Limits
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of this stage. How politely and how long it asks decides no rows."""
+
+    max_pdf_mb: int = setting(Limits.max_pdf_mb, "largest PDF in MB that is read", affects_rows=True)
+    pdf_url: str = setting(ARXIV_TEMPLATE, "address of a PDF on a server; {base} is what --pdfs says")
+    contact: str = setting("", "address of whoever runs this, for the server's owner; goes into the User-Agent")
+    request_interval_s: float = setting(Limits.request_interval_s, "seconds between requests; arXiv asks for 3")
+    max_tries: int = setting(Limits.tries, "requests for one version of a PDF at most")
+    pdf_deadline_s: float = setting(Limits.deadline_s, "seconds that one paper's PDF may take, waits included")
+    min_yield_01: float = setting(0.5, "share of what was read that must be kept, else the stage fails")
+
+
+def stale(config: Config, lake: Lake, part: Part) -> str | None:
+    """A reason that may have gone, or PDFs that came into the folder since."""
+    reasons = DATASETS["pdfs"].reasons
+    refused = [row for row in part.rows() if row["status"] == "rejected"]
+    if again := Counter(row["reason"] for row in refused if reasons[row["reason"]].is_retried):
+        return "to be tried again: " + ", ".join(f"{n} {reason}" for reason, n in sorted(again.items()))
+    source = lake.lake_file.source
+    absent = [row for row in refused if row["reason"] in ("not_there", "not_found")]
+    if not absent:
+        return None
+    if _is_http(source):
+        before = lake.seen("pdfs", part.manifest.part).get("place")
+        return None if before == source.pdfs else f"{len(absent)} PDFs may be at another address now"
+    there = _open_folder(config, source)
+    came = sum(there.find(row["paper_id"], row["version"]) is not None for row in absent)
+    return f"{came} PDFs came into {source.pdfs}" if came else None
+
+
+def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
+    """Fetch window by window; what came before a kill is not fetched again."""
+    source = lake.lake_file.source
+    with contextlib.ExitStack() as stack:
+        pdfs = stack.enter_context(_open_server(config, source)) if _is_http(source) else _open_folder(config, source)
+        for task in tasks:
+            with lake.attempt(task) as attempt:
+                _fetch_window(lake, attempt, pdfs, is_remote=_is_http(source))
+            lake.note_seen("pdfs", task.part, {"place": source.pdfs})
+
+
+def _open_server(config: Config, source: Source) -> HttpSource:
+    limits = Limits(
+        max_pdf_mb=config.max_pdf_mb,
+        request_interval_s=config.request_interval_s,
+        tries=config.max_tries,
+        deadline_s=config.pdf_deadline_s,
+    )
+    return HttpSource(str(source.pdfs), limits, config.contact, template=config.pdf_url)
+
+
+def _open_folder(config: Config, source: Source) -> FolderSource:
+    if not source.pdfs:
+        raise InputMissingError(
+            "No --pdfs. Expected a folder of PDFs, or an http(s) address of a server that has them."
+        )
+    root = repository_path(source.pdfs)
+    also = folder.named_by_page(root) if source.kind == "folder" else ()
+    return FolderSource(root, config.max_pdf_mb, also)
+
+
+def _is_http(source: Source) -> bool:
+    return bool(source.pdfs) and str(source.pdfs).startswith(("http://", "https://"))
+
+
+def _fetch_window(lake: Lake, attempt: Attempt, pdfs: PdfSource, *, is_remote: bool) -> None:
+    papers = attempt.task.part_of("papers").rows(["paper_id", "version", "is_withdrawn"])
+    known = _known_rows(attempt, is_remote=is_remote)
+    temporary = attempt.work / "files"
+    durable.make_dirs(temporary)
+    progress = Progress(f"pdfs of {attempt.task.part}", len(papers))
+    with batches.BatchWriter(attempt.work, DATASETS["pdfs"]) as writer:
+        for paper in papers:
+            if (paper["paper_id"], paper["version"]) not in known:
+                writer.add(_fetch_paper(lake, paper, pdfs, temporary), 0)
+                if is_remote:  # a request is dearer than a file: no outcome is lost by a kill
+                    writer.flush()
+            progress.step()
+    _write(attempt, papers, known)
+
+
+def _known_rows(attempt: Attempt, *, is_remote: bool) -> dict[tuple[str, int], Row]:
+    """Outcomes that stand: those of a killed attempt, and files that the previous part got from a server."""
+    rows = [row for table in batches.read_all(attempt.work) for row in table.to_pylist()]
+    if is_remote and attempt.previous:
+        rows += [row for row in attempt.previous.rows() if row["status"] == "ok"]
+    reasons = DATASETS["pdfs"].reasons
+    final = [row for row in rows if row["status"] == "ok" or not reasons[row["reason"]].is_retried]
+    return {(row["paper_id"], row["version"]): row for row in final}
+
+
+def _fetch_paper(lake: Lake, paper: Row, pdfs: PdfSource, temporary: Path) -> Row:
+    if paper["is_withdrawn"]:
+        return _row(paper, reason="withdrawn")
+    got = pdfs.fetch(paper["paper_id"], paper["version"], temporary)
+    if isinstance(got, Refused):
+        log.debug("%sv%d %s: %s", paper["paper_id"], paper["version"], got.reason, got.detail)
+        return _row(paper, reason=got.reason)
+    path = downloader.store(got, lake.pdf_files)
+    return _row(
+        paper, pdf_version=got.pdf_version, url=got.url, path=path, sha256=got.sha256, size_bytes=got.size_bytes
+    )
+
+
+def _row(paper: Row, *, reason: str | None = None, **values: Any) -> Row:
+    empty = dict.fromkeys(DATASETS["pdfs"].columns)
+    status = "rejected" if reason else "ok"
+    identity = {"paper_id": paper["paper_id"], "version": paper["version"]}
+    return empty | identity | {"status": status, "reason": reason} | values
+
+
+def _write(attempt: Attempt, papers: Iterable[Row], known: dict[tuple[str, int], Row]) -> None:
+    dataset = DATASETS["pdfs"]
+    fetched = {
+        (row["paper_id"], row["version"]): row for table in batches.read_all(attempt.work) for row in table.to_pylist()
+    }
+    rows = [(known | fetched)[paper["paper_id"], paper["version"]] for paper in papers]
+    written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, rows)])
+    refused = Counter(row["reason"] for row in rows if row["reason"])
+    counts = Counts.of(dataset, written.n_rows - refused.total(), refused)
+    attempt.finish(counts, rows=written.n_rows, digest=written.digest, result=written.digest)

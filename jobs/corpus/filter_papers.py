@@ -1,0 +1,128 @@
+"""Pick the papers of the windows from the snapshots, in one scan for all windows asked.
+
+Reads snapshots (and takedowns). Writes papers. Fails with ContractError if too many lines cannot be read.
+Run: python -m jobs filter_papers --from 2024-01-01 --to 2024-01-31 --categories "cs.LG cs.CL"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jobs.core import tables
+from jobs.core.config import setting
+from jobs.core.contracts import DATASETS, rejects_schema
+from jobs.core.errors import ContractError
+from jobs.core.lake import Attempt, Lake, Part, PartTask
+from jobs.core.manifest import Counts, Input
+from jobs.core.windows import parse_window
+from jobs.corpus import records, snapshot
+from jobs.corpus.selection import Selection, select
+from jobs.corpus.snapshot import ScanResult, WindowScan
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+TAKEDOWNS_PART = "owner"
+# Which parts of `snapshots` a kind of source fills.
+SOURCE_PARTS = {"file": ("file",), "folder": ("folder",), "kaggle": ("kaggle", "oai"), "oai": ("oai",)}
+SNAPSHOT_FILE = DATASETS["snapshots"].files[0]
+ALWAYS_ALLOWED_LINES = 10  # so that a small file may have a bad line
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of this stage."""
+
+    max_papers_per_window: int = setting(
+        0, "papers of a window at most, in order of id hash; 0: all", affects_rows=True
+    )
+    max_malformed_01: float = setting(0.01, "share of a snapshot's lines that may be unreadable (ten always may)")
+
+
+def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
+    """The snapshots of the lake's source, and the takedowns."""
+    names = SOURCE_PARTS[lake.lake_file.source.kind]
+    found = [lake.input_of("snapshots", name) for name in names]
+    return [*found, lake.input_of("takedowns", TAKEDOWNS_PART)]
+
+
+def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
+    """Scan the snapshots once by byte ranges, then write each window's papers."""
+    windows = tuple(parse_window(task.part, lake.definition.grid) for task in tasks)
+    sources = [part for one in tasks[0].inputs if one.key and (part := lake.current(one.dataset, one.part))]
+    with contextlib.ExitStack() as stack:
+        attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
+        found = _scan(sources, select(lake.definition, windows))
+        _check_malformed(found, config.max_malformed_01)
+        for window, attempt in zip(windows, attempts, strict=True):
+            _write(found.windows.get(window.name, WindowScan()), attempt, config, found.n_lines, 1 / len(tasks))
+
+
+def _scan(sources: list[Part], selection: Selection) -> ScanResult:
+    """All ranges of all snapshots, by Spark; rows come back to the driver, where the newest record of each wins.
+
+    SparkContext alone: a SQL session would cost six CPU-seconds for nothing (the JVM sees no row).
+    """
+    from pyspark import SparkContext
+
+    ranges = [
+        (str(part.file(SNAPSHOT_FILE, by_size=True)), start, end, part.manifest.part)
+        for part in sources
+        for start, end in snapshot.byte_ranges(part.manifest.files[SNAPSHOT_FILE]["bytes"])
+    ]
+    if not ranges:
+        return ScanResult({})
+    with SparkContext.getOrCreate() as context:
+        context.setLogLevel("WARN")
+        scanned = context.parallelize(ranges, len(ranges)).mapPartitions(partial(_scan_ranges, selection)).collect()
+    return snapshot.merged(scanned)
+
+
+def _scan_ranges(selection: Selection, ranges: Iterable[tuple[str, int, int, str]]) -> Iterable[ScanResult]:
+    for path, start, end, source in ranges:
+        yield snapshot.scan_range(Path(path), start, end, selection, source)
+
+
+def _check_malformed(found: ScanResult, max_malformed_01: float) -> None:
+    """Raise ContractError if the snapshot is mostly not what it should be: then nothing is published."""
+    bad = {(reject["source"], reject["offset"]) for scan in found.windows.values() for reject in scan.rejects}
+    allowed = max(ALWAYS_ALLOWED_LINES, int(max_malformed_01 * found.n_lines))
+    if len(bad) > allowed:
+        raise ContractError(
+            f"{len(bad)} of {found.n_lines} lines cannot be read, {allowed} are allowed. Expected one JSON object a "
+            "line in the form of Kaggle's arXiv file. Look at the file, or raise --max-malformed-01."
+        )
+
+
+def _write(scan: WindowScan, attempt: Attempt, config: Config, n_lines: int, share_01: float) -> None:
+    dataset = DATASETS["papers"]
+    newest, n_superseded = records.newest(scan.rows)
+    capped = records.cap(newest, config.max_papers_per_window)
+    kept = sorted(capped, key=lambda row: row["paper_id"])
+    refused = Counter(scan.dropped)
+    refused["superseded"] += n_superseded
+    refused["over_cap"] += len(newest) - len(kept)
+    rows: list[dict[str, Any]] = [
+        {name: value for name, value in row.items() if name in dataset.columns} for row in kept
+    ]
+    written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, rows)])
+    _write_rejects(scan, attempt)
+    counts = Counts.of(dataset, len(kept), refused)
+    attempt.finish(
+        counts, rows=written.n_rows, digest=written.digest, share_01=share_01, extra={"snapshot_lines": n_lines}
+    )
+
+
+def _write_rejects(scan: WindowScan, attempt: Attempt) -> None:
+    import pyarrow as pa
+
+    rejects = sorted(scan.rejects, key=lambda reject: (reject["source"], reject["offset"]))
+    table = pa.Table.from_pylist(list(rejects), schema=rejects_schema())
+    tables.write_tables(attempt.folder / "rejects.parquet", table.schema, [table])
