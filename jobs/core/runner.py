@@ -1,9 +1,9 @@
 """From a stage and a request to parts made: what is done, what is to do, why, and doing it.
 
-A stage's module offers `VERSION`, `Config`, `run(config, lake, tasks)`, and where the rule of this file does not fit:
-`parts(lake)` (names of its parts, for a stage that reads a source), `inputs(lake, part)` and `stale(config, lake,
-part)` (why a part that is made has to be made again, for stages that ask the outside world); a true
-`CHECKS_BEFORE_POINTER` says that a published folder is not yet good enough to be current.
+A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit, it
+also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or `stale(config, lake, part)` (why
+a part that is made has to be made again, for stages that ask the outside world). A true `CHECKS_BEFORE_POINTER` says
+that a published folder is not yet good enough to be current.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 from jobs.core import durable
 from jobs.core.config import Resolved, Settings, resolve
@@ -48,7 +49,9 @@ def survey(stage: Stage, request: Request, module: ModuleType | None = None) -> 
     """Every part that the stage is asked for, with its state and why. Cheap: reads pointers and manifests only."""
     module = module or load(stage)
     config = request.config_of(module)
-    return [_task_of(stage, module, config, request, part) for part in _part_names(stage, module, request)]
+    return [
+        _task_of(stage, module, config, request, part) for part in _part_names(stage, module, config.values, request)
+    ]
 
 
 def make_parts(stage: Stage, module: ModuleType, request: Request, tasks: Sequence[PartTask]) -> None:
@@ -96,9 +99,9 @@ def key_settings(stage: Stage, lake: Lake, config: Resolved) -> Settings:
     return plain
 
 
-def _part_names(stage: Stage, module: ModuleType, request: Request) -> list[str]:
+def _part_names(stage: Stage, module: ModuleType, config: Any, request: Request) -> list[str]:
     if hasattr(module, "parts"):
-        names: list[str] = module.parts(request.lake)
+        names: list[str] = module.parts(config, request.lake, request.windows)
         return names
     if stage.grain == "all":
         return ["all"]

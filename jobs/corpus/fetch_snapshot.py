@@ -13,7 +13,7 @@ import hashlib
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Config:
     max_snapshot_gb: float = setting(64.0, "largest snapshot in GB after unpacking: a bomb is larger")
 
 
-def parts(lake: Lake) -> list[str]:
+def parts(_config: Config, lake: Lake, _windows: Sequence[Window]) -> list[str]:
     """One part a source."""
     return [_checked_kind(lake.lake_file.source)]
 
