@@ -1,9 +1,9 @@
 """From a stage and a request to parts made: what is done, what is to do, why, and doing it.
 
-A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit, it
-also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or `stale(config, lake, part)` (why
-a part that is made has to be made again, for stages that ask the outside world). A true `CHECKS_BEFORE_POINTER` says
-that a published folder is not yet good enough to be current.
+A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit,
+it also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or `stale(config, lake, part)`
+(why a part that is made has to be made again, for stages that ask the outside world). A true `CHECKS_BEFORE_POINTER`
+says that a published folder is not yet good enough to be current.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from jobs.core import durable
 from jobs.core.config import Resolved, Settings, resolve
+from jobs.core.definition import Definition
 from jobs.core.errors import ContractError, InputMissingError, YieldError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input, Manifest, make_key
@@ -99,6 +100,13 @@ def key_settings(stage: Stage, lake: Lake, config: Resolved) -> Settings:
     return plain
 
 
+def _settings_at_default(stage: Stage, lake: Lake, config: Resolved) -> set[str]:
+    """Names of the key's settings that have their default value."""
+    found = {f"lake.{name}" for name in stage.definition if getattr(lake.definition, name) == getattr(Definition, name)}
+    fields = dataclasses.fields(config.values)
+    return found | {field.name for field in fields if getattr(config.values, field.name) == field.default}
+
+
 def _part_names(stage: Stage, module: ModuleType, config: Any, request: Request) -> list[str]:
     if hasattr(module, "parts"):
         names: list[str] = module.parts(config, request.lake, request.windows)
@@ -119,7 +127,8 @@ def _task_of(stage: Stage, module: ModuleType, config: Resolved, request: Reques
     elif current is None:
         state, why = "to do", "never made"
     else:
-        why = _difference(current.manifest, module.VERSION, settings, inputs, key, request.upgrade)
+        at_default = _settings_at_default(stage, lake, config)
+        why = _difference(current.manifest, module.VERSION, settings, at_default, inputs, key, request.upgrade)
         if not why and hasattr(module, "stale"):
             why = module.stale(config.values, lake, current) or ""
         state = "to do" if why else "done"
@@ -159,7 +168,13 @@ def _inputs(
 
 
 def _difference(
-    made: Manifest, version: int, settings: Settings, inputs: tuple[Input, ...], key: str, upgrade: bool
+    made: Manifest,
+    version: int,
+    settings: Settings,
+    at_default: set[str],
+    inputs: tuple[Input, ...],
+    key: str,
+    upgrade: bool,
 ) -> str:
     """Why the part must be made again, in words; empty if it is what was asked for.
 
@@ -173,7 +188,7 @@ def _difference(
     if made.stage_version < version:
         if upgrade:
             return f"made by stage version {made.stage_version}, --upgrade asks for {version}"
-        known = {name: value for name, value in settings.items() if name in made.settings}
+        known = {name: value for name, value in settings.items() if name in made.settings or name not in at_default}
         if make_key(made.stage, made.stage_version, known, inputs) == made.request_key:
             return ""
     changed = [
