@@ -65,6 +65,11 @@ class Part:
             self._verified.add(name)
         return path
 
+    def verify(self) -> None:
+        """Compare every file with the manifest. Raises IntegrityError."""
+        for name in self.manifest.files:
+            self.file(name)
+
     def table(self, columns: list[str] | None = None) -> pyarrow.Table:
         """The rows of the part."""
         return tables.read_table(self.file(tables.ROWS_FILE), columns)
@@ -89,6 +94,7 @@ class PartTask:
     config: dict[str, Any]
     state: str  # done, to do, blocked
     why: str
+    seen_key: str | None = None  # what CURRENT named when the task was planned
     read_parts: dict[str, Part] = field(default_factory=dict, compare=False)  # dataset -> the part of the same window
 
     def part_of(self, dataset: str) -> Part:
@@ -174,10 +180,13 @@ class Lake:
         return (self.part_folder(dataset, part) / key[:KEY_LENGTH] / MANIFEST_FILE).is_file()
 
     def point(self, dataset: str, part: str, key: str) -> None:
-        """Make a part that was published before current again (a setting changed back)."""
+        """Make a part that was published before current again (a setting changed back).
+
+        Raises IntegrityError if it is damaged.
+        """
         folder = self.part_folder(dataset, part)
         with durable.locked(folder / LOCK_FILE, LOCK_WAIT_S):
-            self.published(dataset, part, key)
+            self.published(dataset, part, key).verify()
             durable.write_atomic(folder / CURRENT_FILE, f"{key}\n".encode())
 
     def seen(self, dataset: str, part: str) -> dict[str, Any]:
@@ -205,17 +214,26 @@ class Lake:
         """Hold the part's lock and write a new content; leaving the block publishes it, an exception leaves nothing.
 
         The block must call `finish`. Raises LockedError if another writer holds the part for 60 s, and SupersededError
-        if CURRENT moved although we held the lock.
+        if CURRENT moved since the task was planned: what we would write may be there already.
         """
         folder = self.part_folder(task.dataset, task.part)
         with durable.locked(folder / LOCK_FILE, LOCK_WAIT_S):
+            self.refuse_if_moved(task)
             self._sweep_attempts(folder)
-            attempt = Attempt(self, task, folder, self.current_key(task.dataset, task.part))
+            attempt = Attempt(self, task, folder)
             try:
                 yield attempt
                 attempt.publish()
             finally:
                 attempt.discard()
+
+    def refuse_if_moved(self, task: PartTask) -> None:
+        """Raise SupersededError if another process published the part since the task was planned."""
+        if self.current_key(task.dataset, task.part) != task.seen_key:
+            raise SupersededError(
+                f"{task.dataset}/{task.part} was published by another process since this one looked. Nothing was "
+                "written; run the stage again: it may find its work done."
+            )
 
     def _sweep_attempts(self, folder: Path) -> None:
         """Remove what killed writers left: we hold the lock, so no attempt here is alive."""
@@ -229,13 +247,12 @@ class Lake:
 class Attempt:
     """A new content of one part while it is written. Made by `Lake.attempt`."""
 
-    def __init__(self, lake: Lake, task: PartTask, part_folder: Path, seen_key: str | None) -> None:
+    def __init__(self, lake: Lake, task: PartTask, part_folder: Path) -> None:
         self.task = task
         self.folder = part_folder / "_attempts" / uuid.uuid4().hex
-        self.previous = lake.published(task.dataset, task.part, seen_key) if seen_key else None
+        self.previous = lake.published(task.dataset, task.part, task.seen_key) if task.seen_key else None
         self._lake = lake
         self._part_folder = part_folder
-        self._seen_key = seen_key
         # Called with the published folder and its key before CURRENT moves; an error leaves CURRENT where it is.
         self.before_pointer: Callable[[Path, str], None] | None = None
         self._manifest: Manifest | None = None
@@ -280,7 +297,7 @@ class Attempt:
             inputs=task.inputs,
             settings=task.settings,
             config=task.config,
-            previous=self._seen_key if taken_over else None,
+            previous=task.seen_key if taken_over else None,
             taken_over=taken_over,
             versions={"python": platform.python_version(), "machine": platform.machine()},
             seconds=round((time.monotonic() - self._begun_at) * share_01, 3),
@@ -297,11 +314,7 @@ class Attempt:
         made = self._manifest
         durable.write_atomic(self.folder / MANIFEST_FILE, made.to_json())
         target = self._part_folder / made.key[:KEY_LENGTH]
-        if self._lake.current_key(made.dataset, made.part) != self._seen_key:
-            raise SupersededError(
-                f"{made.dataset}/{made.part}: CURRENT moved while this attempt was writing. Nothing was published; "
-                "run the stage again."
-            )
+        self._lake.refuse_if_moved(self.task)
         # An earlier attempt with this key was published and then left, or died before it moved CURRENT.
         if target.exists():
             self._replace(target)
@@ -320,9 +333,7 @@ class Attempt:
     def _replace(self, target: Path) -> None:
         """Keep the folder that has our key if it is whole, else put ours in its place."""
         try:
-            there = Part(target, Manifest.read(target))
-            for name in there.manifest.files:
-                there.file(name)
+            Part(target, Manifest.read(target)).verify()
         except IntegrityError as error:
             log.warning("%s is damaged and is made again: %s", target, error)
             durable.remove_tree(target)

@@ -19,7 +19,7 @@ from typing import Any
 from jobs.core import durable
 from jobs.core.config import Resolved, Settings, resolve
 from jobs.core.definition import Definition
-from jobs.core.errors import ContractError, InputMissingError, YieldError
+from jobs.core.errors import ContractError, InputMissingError, IntegrityError, YieldError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input, Manifest, make_key
 from jobs.core.stages import STAGES, Stage, load
@@ -143,6 +143,7 @@ def _task_of(stage: Stage, module: ModuleType, config: Resolved, request: Reques
         config=json.loads(durable.canonical_json(dataclasses.asdict(config.values))),
         state=state,
         why=why or _age(current, module.VERSION),
+        seen_key=current.manifest.key if current else None,
         read_parts=read_parts,
     )
 
@@ -220,6 +221,10 @@ def _repoint(lake: Lake, task: PartTask) -> bool:
         return False
     if lake.current_key(task.dataset, task.part) == task.request_key:
         return False  # it is current and was found stale: the source has news
-    lake.point(task.dataset, task.part, task.request_key)
+    try:
+        lake.point(task.dataset, task.part, task.request_key)
+    except IntegrityError as error:
+        log.warning("%s %s was made before but is damaged, so it is made again: %s", task.stage, task.part, error)
+        return False
     log.info("%s %s was made before with these settings and inputs: current again", task.stage, task.part)
     return True
