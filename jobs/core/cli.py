@@ -1,4 +1,4 @@
-"""The command line: `python -m jobs STAGE | run | plan | list | config | show | search | copy | prune`.
+"""The command line: `python -m jobs STAGE | run | define | plan | list | config | show | search | copy | prune`.
 
 Owns argv, the log's format and exit codes. Results go to stdout, the log to stderr.
 """
@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from jobs.core.config import resolve
 from jobs.core.errors import EXIT_DONE, EXIT_TO_DO, JobError, UsageError
@@ -28,6 +29,7 @@ stages, in the pipeline's order:
 
 commands:
   run        all stages that --goal wants, one process each
+  define     say what a lake is about (LAKE.json), and run nothing
   plan       what would run and why, without running it
   list       datasets of the lake: parts, rows, bytes, age
   show       a dataset, a part, a paper, a document or a chunk, with its lineage
@@ -56,9 +58,17 @@ def main(argv: list[str] | None = None, *, in_spark: bool = False) -> int:
         return 130
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse whose complaints are ours: a bad flag is exit code 64."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError instead of leaving with exit code 2."""
+        raise UsageError(f"{message}. `{self.prog} --help` lists what is expected.")
+
+
 def stage_parser(command: str) -> argparse.ArgumentParser:
     """Options of a stage and of `run` and `plan`; settings are read from the words that are left over."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"python -m jobs {command}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--lake", metavar="DIR", help="the lake's folder (or environment LAKE)")
@@ -98,7 +108,9 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
 
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": walking.run_command,
+        "define": planning.define_command,
         "plan": planning.plan_command,
+        "submission": planning.submission_command,  # for Airflow's hook, which wants the parts of the command line
         "list": looking.list_command,
         "show": looking.show_command,
         "config": looking.config_command,
@@ -115,7 +127,8 @@ def _run_stage(argv: list[str], in_spark: bool) -> int:
     stage = stage_named(argv[0])
     parser = stage_parser(stage.name)
     parser.add_argument("--check", action="store_true", help="only say: exit 0 done, 10 to do, 99 not wanted")
-    _describe(parser, stage.name)
+    if {"-h", "--help"} & set(argv):  # a stage that is not wanted is skipped before its module is looked for
+        _describe(parser, stage.name)
     options, words = parser.parse_known_args(argv[1:])
     require_wanted(stage, options.goal or GOALS[-1], options.only)
     module = load(stage)

@@ -336,7 +336,7 @@ class Attempt:
             Part(target, Manifest.read(target)).verify()
         except IntegrityError as error:
             log.warning("%s is damaged and is made again: %s", target, error)
-            durable.remove_tree(target)
+            remove_part(target)
             durable.publish_dir(self.folder, target)
 
     def _list_files(self) -> dict[str, dict[str, Any]]:
@@ -353,6 +353,15 @@ class Attempt:
         work = self._part_folder / "_work"
         if work.is_dir():
             durable.remove_tree(work)
+
+
+def remove_part(folder: Path) -> None:
+    """Remove a part's folder, its manifest first: what a kill leaves of it is no part."""
+    manifest = folder / MANIFEST_FILE
+    if manifest.is_file():
+        manifest.unlink()
+        durable.fsync_dir(folder)
+    durable.remove_tree(folder)
 
 
 def refuse_object_store(root: str) -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from jobs.core import durable
-from jobs.core.cli import stage_parser, write_line
+from jobs.core.cli import Parser, stage_parser, write_line
 from jobs.core.config import flag_of, load_profile, resolve
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
@@ -104,7 +104,7 @@ def _classes(stage: Stage, module: ModuleType) -> list[type]:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m jobs {command}", allow_abbrev=False)
+    parser = Parser(prog=f"python -m jobs {command}", allow_abbrev=False)
     parser.add_argument(
         "--lake", metavar="DIR", default=os.environ.get("LAKE", "lakes/sample"), help="the lake's folder"
     )

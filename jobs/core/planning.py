@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.core.cli import stage_parser, write_line
-from jobs.core.config import REPOSITORY
+from jobs.core.config import REPOSITORY, resolve
 from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
 from jobs.core.lake import Lake
 from jobs.core.request import make_request, papers_by_day
 from jobs.core.runner import Request, survey
-from jobs.core.spark import find_java_home, spark_home
+from jobs.core.spark import SparkConfig, find_java_home, spark_home, submission
 from jobs.core.stages import STAGES, Stage, load, wanted
 
 log = logging.getLogger(__name__)
@@ -54,16 +54,54 @@ class Plan:
         return sum(stage.to_do for stage in self.stages)
 
 
+def define_command(argv: list[str]) -> int:
+    """Write LAKE.json from the settings given, for a trigger that comes later; prints the lake's folder."""
+    options, words = stage_parser("define").parse_known_args(argv[1:])
+    write_line(str(make_request(options, words, may_create=True).lake.root))
+    return EXIT_DONE
+
+
 def plan_command(argv: list[str]) -> int:
     """Print the plan; exit 64 if something is missing or will not fit."""
     parser = stage_parser("plan")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options, words = parser.parse_known_args(argv[1:])
     options.is_dry = True
-    plan = forecast(make_request(options, words, may_create=True))
-    write_line(json.dumps(dataclasses.asdict(plan)) if options.json else _as_text(plan))
+    request = make_request(options, words, may_create=True)
+    plan = forecast(request)
+    write_line(json.dumps(as_json(plan, request)) if options.json else _as_text(plan))
     refuse_what_cannot_end_well(plan)
     return EXIT_DONE
+
+
+def submission_command(argv: list[str]) -> int:
+    """What spark-submit needs to run a stage, as one JSON object: Airflow's hook builds the command line itself."""
+    options, words = stage_parser(argv[1]).parse_known_args(argv[2:])
+    request = make_request(options, words, may_create=True)
+    made = submission(resolve(SparkConfig, request.layers).values, argv[1:], request.lake.root)
+    write_line(json.dumps(dataclasses.asdict(made)))
+    return EXIT_DONE
+
+
+def as_json(plan: Plan, request: Request) -> dict[str, Any]:
+    """The plan and what a scheduler needs to pass on: source kind, grid, goal, numbers of the shards."""
+    lake_file = request.lake.lake_file
+    return dataclasses.asdict(plan) | {
+        "to_do": plan.to_do,
+        "source": lake_file.source.kind,
+        "grid": lake_file.definition.grid,
+        "goal": request.goal,
+        "only": request.only,
+        "shards": list(range(_n_shards(request))),
+    }
+
+
+def _n_shards(request: Request) -> int:
+    try:
+        config = request.config_of(load(STAGES["synthesize_qa"])).values
+    except UsageError:  # a stage that has not landed has no settings
+        return 1
+    return int(config.n_shards)
 
 
 def forecast(request: Request) -> Plan:
@@ -158,7 +196,8 @@ def _missing(plan: Plan, lake: Lake) -> list[str]:
     if "fetch_snapshot" in to_do:
         first = load(STAGES["fetch_snapshot"])
         missing += first.missing(lake.lake_file.source)
-    free_gb = shutil.disk_usage(lake.root).free / 1e9
+    place = next(folder for folder in (lake.root.resolve(), *lake.root.resolve().parents) if folder.exists())
+    free_gb = shutil.disk_usage(place).free / 1e9
     needed_gb = sum(stage.gb or 0.0 for stage in plan.stages) + SPARE_GB
     if to_do and needed_gb > free_gb:
         missing.append(f"Disk: {needed_gb:.1f} GB are needed in {lake.root}, {free_gb:.1f} GB are free.")

@@ -30,7 +30,9 @@ _COMMON = (Definition, Source, SparkConfig)
 
 def setting_classes(stage_names: list[str] | None = None) -> list[type]:
     """Every dataclass of settings: the common ones and those of the stages that this version has."""
-    classes: list[type] = list(_COMMON)
+    from jobs.core.upkeep import PruneConfig  # it imports the command line, which imports us
+
+    classes: list[type] = [*_COMMON, PruneConfig]
     for name in stage_names or STAGES:
         try:
             classes.append(load(STAGES[name]).Config)
@@ -67,9 +69,11 @@ def parse_settings(words: list[str]) -> Settings:
 def make_request(options: argparse.Namespace, words: list[str], *, may_create: bool) -> Request:
     """Open (or, for a command that makes parts, create) the lake and resolve what was asked.
 
-    Raises UsageError if the flags ask for another definition than the lake's, unless --redefine.
+    With `options.is_dry` nothing is written. Raises UsageError if the flags ask for another definition than the lake's,
+    unless --redefine.
     """
     flags = parse_settings(words)
+    is_dry = getattr(options, "is_dry", False)
     root = _root(options, flags)
     lake_file = definitions.read_lake_file(root)
     profile = options.profile or (lake_file.profile if lake_file else DEFAULT_PROFILE)
@@ -78,9 +82,9 @@ def make_request(options: argparse.Namespace, words: list[str], *, may_create: b
         if not may_create:
             Lake.open(root)  # says that there is none
         lake_file = _new_lake_file(options, layers, root, profile)
-        lake = Lake.create(root, lake_file)
+        lake = Lake(root, lake_file) if is_dry else Lake.create(root, lake_file)
     else:
-        lake_file = _redefined(options, lake_file, flags, root)
+        lake_file = _redefined(options, lake_file, flags, root, is_dry=is_dry)
         lake = Lake(root, dataclasses.replace(lake_file, source=_overridden(lake_file.source, flags)))
     goal = options.goal or GOALS[-1]
     windows = _windows(options, lake, layers) if may_create or _has_range(options) else ()
@@ -144,7 +148,9 @@ def _grid_for_range(
     return dataclasses.replace(definition, grid="year")
 
 
-def _redefined(options: argparse.Namespace, lake_file: LakeFile, flags: Settings, root: Path) -> LakeFile:
+def _redefined(
+    options: argparse.Namespace, lake_file: LakeFile, flags: Settings, root: Path, *, is_dry: bool
+) -> LakeFile:
     asked = dict(flags)
     if "ids" in asked:
         asked["ids"] = definitions.read_ids(asked["ids"])
@@ -159,7 +165,7 @@ def _redefined(options: argparse.Namespace, lake_file: LakeFile, flags: Settings
         )
     definition = dataclasses.replace(lake_file.definition, **{name: new for name, (_, new) in changed.items()})
     new_file = dataclasses.replace(lake_file, definition=definition)
-    if not getattr(options, "is_dry", False):
+    if not is_dry:
         Lake.create(root, new_file)
         log.info("redefined %s: %s", root, said)
     return new_file

@@ -38,28 +38,46 @@ class SparkConfig:
         return self.spark_master.startswith("local")
 
 
+@dataclass(frozen=True)
+class Submission:
+    """What spark-submit is given. `env` holds only what is added to the caller's environment."""
+
+    binary: str
+    application: str
+    application_args: list[str]
+    name: str
+    driver_memory: str
+    conf: dict[str, str]
+    py_files: str | None
+    env: dict[str, str]
+
+
 def submit_command(config: SparkConfig, args: list[str], shared: Path) -> tuple[list[str], dict[str, str]]:
     """The argv and environment that run `python -m jobs ARGS` inside Spark, in deploy mode client.
 
     `shared` is a folder for the archive of `jobs/` that a cluster's executors need. Raises UsageError if Java or
     pyspark is missing.
     """
+    made = submission(config, args, shared)
+    argv = [made.binary, "--master", config.spark_master, "--deploy-mode", "client"]
+    argv += ["--name", made.name, "--driver-memory", made.driver_memory]
+    if made.py_files:
+        argv += ["--py-files", made.py_files]
+    for name, value in made.conf.items():
+        argv += ["--conf", f"{name}={value}"]
+    return [*argv, made.application, *made.application_args], os.environ | made.env
+
+
+def submission(config: SparkConfig, args: list[str], shared: Path) -> Submission:
+    """The parts of `submit_command`, for a caller such as Airflow that builds the command line itself."""
     home = spark_home()
-    argv = [str(home / "bin" / "spark-submit"), "--master", config.spark_master, "--deploy-mode", "client"]
-    argv += ["--name", args[0], "--driver-memory", config.spark_driver_memory]
     log4j = (ENTRY.parent / "log4j2.properties").as_uri()
     conf = {
         "spark.ui.enabled": "false",
         "spark.driver.extraJavaOptions": f"{CHEAP_JVM} -Dlog4j2.configurationFile={log4j}",
         "spark.python.worker.faulthandler.enabled": "true",
     }
-    if config.is_local:
-        conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    else:
-        argv += ["--py-files", str(zip_package(shared))]
-    for name, value in conf.items():
-        argv += ["--conf", f"{name}={value}"]
-    env = os.environ | {
+    env = {
         "SPARK_HOME": str(home),
         "JAVA_HOME": str(find_java_home()),
         "SPARK_LAUNCHER_OPTS": CHEAP_JVM,
@@ -68,8 +86,18 @@ def submit_command(config: SparkConfig, args: list[str], shared: Path) -> tuple[
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
     if config.is_local:
+        conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         env["SPARK_LOCAL_IP"] = "127.0.0.1"
-    return [*argv, str(ENTRY), *args], env
+    return Submission(
+        binary=str(home / "bin" / "spark-submit"),
+        application=str(ENTRY),
+        application_args=args,
+        name=args[0],
+        driver_memory=config.spark_driver_memory,
+        conf=conf,
+        py_files=None if config.is_local else str(zip_package(shared)),
+        env=env,
+    )
 
 
 def spark_home() -> Path:

@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jobs.core import durable
-from jobs.core.cli import write_line
+from jobs.core.cli import Parser, write_line
 from jobs.core.config import load_profile, resolve, setting
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import differences, read_lake_file
 from jobs.core.errors import EXIT_DONE, IntegrityError, LockedError, UsageError
-from jobs.core.lake import CURRENT_FILE, LOCK_FILE, LOCK_WAIT_S, Lake, Part, refuse_object_store
+from jobs.core.lake import CURRENT_FILE, LOCK_FILE, LOCK_WAIT_S, Lake, Part, refuse_object_store, remove_part
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
 from jobs.core.stages import STAGES
 
@@ -97,7 +97,8 @@ def prune_command(argv: list[str]) -> int:
 def kept_folders(lake: Lake) -> set[Path]:
     """Folders of the published parts that must stay: current ones, their kin, and what these name as inputs.
 
-    A part that rows were taken over from (`previous`) is history and need not stay. Raises IntegrityError if a pointer
+    A part that rows were taken over from (`previous`) is history and need not stay; nor need the snapshot that a window
+    was cut from long ago, or every week would keep 5 GB for ever. Raises IntegrityError if a pointer
     names nothing readable: what such a part needs is not known.
     """
     waiting: list[Path] = []
@@ -110,7 +111,7 @@ def kept_folders(lake: Lake) -> set[Path]:
         if folder not in kept and (folder / MANIFEST_FILE).is_file():
             kept.add(folder)
             for one in Manifest.read(folder).inputs:
-                if one.key is not None:
+                if one.key is not None and one.dataset != "snapshots":
                     waiting.append(lake.part_folder(one.dataset, one.part) / one.key[:KEY_LENGTH])
     return kept
 
@@ -143,7 +144,7 @@ class _Broom:
         self.n_removed += 1
         self.size_bytes += size_bytes
         if not self._is_dry:
-            _remove_folder(path) if path.is_dir() else path.unlink()
+            remove_part(path) if path.is_dir() else path.unlink()
         write_line(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
 
 
@@ -277,7 +278,7 @@ def _copy_folder(part: Part, staged: Path, target: Path) -> None:
         _copy_verified(part.file(name, by_size=True), staged / name, listed["sha256"])
     durable.copy_file(part.folder / MANIFEST_FILE, staged / MANIFEST_FILE)
     if target.exists():
-        _remove_folder(target)
+        remove_part(target)
     durable.publish_dir(staged, target)
 
 
@@ -343,15 +344,6 @@ def _hashes(folder: Path) -> dict[Path, str]:
     return {path.relative_to(folder): durable.sha256_file(path) for path in _files(folder)}
 
 
-def _remove_folder(folder: Path) -> None:
-    """Remove a folder, its manifest first: what a kill leaves of it is no part."""
-    manifest = folder / MANIFEST_FILE
-    if manifest.is_file():
-        manifest.unlink()
-        durable.fsync_dir(folder)
-    durable.remove_tree(folder)
-
-
 def _part_names(lake: Lake, dataset: str) -> list[str]:
     """Parts that were ever begun, published or not: every writer leaves its lock's file."""
     root = lake.root / dataset
@@ -377,7 +369,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m jobs {command}", allow_abbrev=False)
+    parser = Parser(prog=f"python -m jobs {command}", allow_abbrev=False)
     parser.add_argument(
         "--lake", metavar="DIR", default=os.environ.get("LAKE", "lakes/sample"), help="the lake's folder"
     )
