@@ -1,0 +1,173 @@
+"""Characters and hyphens: what a PDF's text needs before anybody can search it.
+
+Superscripts, fractions and letterlike symbols (², ½, ℝ) stay, because compatibility normalisation (NFKC) would turn
+10² into 102; only ligatures, presentation forms, full-width forms and styled mathematical letters are folded.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+# Combining form of what TeX prints as an accent of its own before the letter (OT1 fonts).
+ACCENTS = {
+    "´": "\u0301", "ˋ": "\u0300", "¨": "\u0308", "ˆ": "\u0302", "˜": "\u0303", "ˇ": "\u030c",
+    "˘": "\u0306", "¯": "\u0304", "˙": "\u0307", "˚": "\u030a", "˝": "\u030b",
+}  # fmt: skip
+_ACCENT = re.compile(r"(?:(?<=[A-Za-z]) (?=[´¨ˆ˜ˇ˘˙˚˝][a-zı]))?([´ˋ¨ˆ˜ˇ˘¯˙˚˝]) ?([A-Za-zıȷ])")
+_GRAVE = re.compile(r"(?<=[a-z])`(?=[aeiouy])")
+_ARROW_FF = re.compile("(?<=[A-Za-z])↵(?=[a-z])|↵(?=[a-z]{2})")  # what Quartz writes for TeX's ff
+# Adobe's private characters for the parts of tall brackets, from U+F8EB on, and what Quartz writes for TeX's \\leq.
+_BRACKETS = dict(enumerate("⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪⎮⎞⎟⎠⎤⎥⎦⎫⎬⎭≤", 0xF8EB))
+_PRIVATE_BRACKET = re.compile("[\uf8eb-\uf8ff]")
+_CEDILLA = re.compile(r"¸ ?([cCsStTeEgG])|([cCsStTeEgG])¸")
+_ANY_ACCENT = re.compile("[´`¨ˆ˜ˇ˘¯˙˚˝¸]")
+# Ligatures, Hebrew and Arabic presentation forms, full- and half-width forms, styled letters of formulas.
+_FOLDED = re.compile("[\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffef\U0001d400-\U0001d7ff]+")
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff0-\ufffc\ufffe\uffff\ud800-\udfff]"
+)
+_BLANKS = re.compile(r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
+_PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
+HYPHENS = "-\u2010\u00ad"
+WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_TAIL = re.compile(r"([^\W\d_]+(?:-[^\W\d_]+)*)[-\u2010\u00ad]$")
+_HEAD = re.compile(r"([^\W\d_]+)((?:-[^\W\d_]+)*)")
+_ADDRESS = re.compile(r"(?:https?://|www\.|doi\.org|\S/\S+/)\S*$")
+# Prefixes that English writes with a hyphen more often than without.
+_KEPT = "self non cross well quasi all ex half high low long short state so two three one"
+KEPT_PREFIXES = frozenset(_KEPT.split())
+# First halves of compounds that English writes as one word: two known words are no proof of a hyphen after them.
+_JOINED = (
+    "any back down else every fore further how in inter more never not out over some there thereof under up"
+    " where with data frame net sub super time work"
+)
+JOINED_PREFIXES = frozenset(_JOINED.split())
+
+
+def clean_characters(text: str, counts: Counter[str]) -> str:
+    """The text without invisible characters, with accents on their letters, single blanks, in NFC."""
+    if text.isascii() and "`" not in text:
+        return _BLANKS.sub(" ", _drop(text, _INVISIBLE, "control_chars", counts)).strip()
+    text = _drop(text, _INVISIBLE, "control_chars", counts)
+    text = _fold(text, counts)
+    if _ANY_ACCENT.search(text):
+        text = combine_accents(text, counts)
+    text = text.replace("\u2010", "-").replace("\u00ad", "")
+    return unicodedata.normalize("NFC", _BLANKS.sub(" ", text)).strip()
+
+
+def _drop(text: str, pattern: re.Pattern[str], name: str, counts: Counter[str]) -> str:
+    clean, n = pattern.subn("", text)
+    counts[name] += n
+    return clean
+
+
+def _fold(text: str, counts: Counter[str]) -> str:
+    """Ligatures, presentation forms and styled letters as plain letters."""
+    text, n_ff = _ARROW_FF.subn("ff", text) if "↵" in text else (text, 0)
+    counts["folded_chars"] += n_ff
+    if _PRIVATE_BRACKET.search(text):
+        counts["folded_chars"] += len(_PRIVATE_BRACKET.findall(text))
+        text = text.translate(_BRACKETS)
+    folded, n = _FOLDED.subn(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    counts["folded_chars"] += n
+    return folded
+
+
+def combine_accents(text: str, counts: Counter[str]) -> str:
+    """`F¨arber` as Färber: TeX's old fonts print an accent as a character of its own before its letter."""
+
+    def combine(match: re.Match[str]) -> str:
+        accent, letter = match[1], match[2]
+        if accent == "´" and letter == "s":
+            return match[0]  # an apostrophe typed as an accent: it´s
+        letter = {"ı": "i", "ȷ": "j"}.get(letter, letter)
+        whole = unicodedata.normalize("NFC", letter + ACCENTS[accent])
+        if len(whole) > 1:
+            return match[0]
+        counts["accents"] += 1
+        return whole
+
+    def cedilla(match: re.Match[str]) -> str:
+        counts["accents"] += 1
+        return unicodedata.normalize("NFC", (match[1] or match[2]) + "\u0327")
+
+    # A lone grave accent is also TeX's opening quote, so it must stand inside a word.
+    return _CEDILLA.sub(cedilla, _ACCENT.sub(combine, _GRAVE.sub("\u02cb", text)))
+
+
+def vocabulary(texts: list[str]) -> Counter[str]:
+    """How often each word, with its inner hyphens, stands unbroken in the lines of a document, in lower case."""
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(WORD.findall(text.lower()))
+    return words
+
+
+def join_lines(texts: list[str], words: Counter[str], counts: Counter[str]) -> str:
+    """Lines as one line of text, words put together that were broken at a hyphen.
+
+    The document decides: whichever of `joined` and `hyphen-ated` it writes elsewhere (`words`); without a witness the
+    hyphen goes, unless both halves are words of their own or the first one is a prefix that keeps it.
+    """
+    joined = ""
+    for text in texts:
+        if not joined or not text:
+            joined = joined or text
+            continue
+        if joined[-1] in HYPHENS and len(joined) > 1:
+            joined = _join_at_hyphen(joined, text, words, counts)
+        elif (
+            (joined[-1] == "–" and joined[-2:-1].isdigit() and text[0].isdigit())
+            or (joined[-1] in "—/" and not joined[-2:-1].isspace())
+            or ("://" in joined[-120:] and _is_rest_of_address(joined, text))
+        ):
+            joined += text
+        else:
+            joined += " " + text
+    return joined
+
+
+def _is_rest_of_address(before: str, after: str) -> bool:
+    """A URL goes on in the next line if it ends with a joint or the next line has more of its marks."""
+    tail = before.rsplit(" ", 1)[-1]
+    first = after.split(" ", 1)[0]
+    return "://" in tail and (
+        tail[-1] in "/._-=?&%" or (("/" in first or "." in first[:-1]) and not first[0].isupper())
+    )
+
+
+def _join_at_hyphen(before: str, after: str, words: Counter[str], counts: Counter[str]) -> str:
+    tail, head = _TAIL.search(before[-60:]), _HEAD.match(after)
+    if tail is None or head is None:
+        # A dash between words, a minus, or a range: only a letter or digit before makes it part of a word.
+        return before + after if before[-2].isalnum() and after[0].isalnum() else f"{before} {after}"
+    is_name = after[0].isupper() and not words[(tail[1] + head[1]).lower()]  # BERT-Large, but ADA-GRAD is ADAGRAD
+    if is_name or head[2]:  # end-to-end
+        return before + after
+    if keeps_hyphen(tail[1], head[1], words) or _ADDRESS.search(before[-120:]):
+        return before + after
+    counts["hyphens_joined"] += 1
+    return before[:-1] + after
+
+
+def keeps_hyphen(first: str, second: str, words: Counter[str]) -> bool:
+    """Whether a word broken after `first-` keeps its hyphen."""
+    first, second = first.lower(), second.lower()
+    joined, hyphened = words[first + second], words[f"{first}-{second}"]
+    if joined or hyphened:
+        return hyphened > joined
+    if "-" in first or first in KEPT_PREFIXES:
+        return True
+    if first in JOINED_PREFIXES:
+        return False
+    return len(first) > 3 and len(second) > 3 and words[first] > 1 and words[second] > 1
+
+
+def bad_share_01(text: str) -> float:
+    """Share of characters that stand for no letter: U+FFFD and private use, blanks apart."""
+    n_chars = len(text) - text.count(" ") - text.count("\n")
+    bad = text.count("\ufffd") + len(_PRIVATE.findall(text))
+    return bad / n_chars if n_chars else 0.0

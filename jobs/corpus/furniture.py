@@ -1,0 +1,160 @@
+"""What is printed on every page but belongs to no sentence: running heads, page and line numbers, stamps, contents."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from itertools import pairwise
+
+from jobs.corpus.lines import Line, Page
+
+STAMP = re.compile(
+    r"arXiv:\s?((?:\d{4}\.\d{4,5}|[a-z\-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?)\s+(?:\[[\w.\-]+\]\s+)?\d{1,2} \w{3} \d{4}"
+)
+MARGIN_01 = 0.13  # of the page height: where heads and feet stand
+REPEATED_01 = 0.3  # of the pages of one side
+MIN_NUMBERED_LINES = 15
+_DIGITS = re.compile(r"\d+")
+_NUMBER = re.compile(r"[-–—\s]*(\d{1,4}|[ivxlc]{1,7})[-–—.\s]*$")
+_NOTICE = re.compile(
+    r"(preprint|published as|under review|accepted (to|at|for)|to appear in|page \d+ of \d+|proceedings of|"
+    r"workshop track|manuscript (submitted|under)|copyright \d{4}|permission to make digital)",
+    re.IGNORECASE,
+)
+_LEADERS = re.compile(r"(\.\s?){4,}\s*\d{1,3}$")
+_ENDS_IN_PAGE = re.compile(r"\D\s+(\d{1,3}|[ivxl]+)$")
+
+
+def find_stamp(page: Page, rotated: list[str]) -> str | None:
+    """The arXiv id with version in the stamp of the first page, or None."""
+    for text in [*rotated, *(line.text for line in page.lines)]:
+        match = STAMP.search(text)
+        if match:
+            return match[1]
+    return None
+
+
+def drop_stamp(page: Page, counts: Counter[str]) -> Page:
+    """The first page without the stamp where that was set upright."""
+    kept = [line for line in page.lines if not STAMP.match(line.text.strip())]
+    counts["stamps"] += len(page.lines) - len(kept)
+    return page._replace(lines=kept)
+
+
+def _key(line: Line) -> tuple[int, str]:
+    return round(line.base / 4), _DIGITS.sub("#", line.text.strip())[:60]
+
+
+def _in_margin(line: Line, page: Page) -> bool:
+    return line.base < MARGIN_01 * page.height or line.top > (1 - MARGIN_01) * page.height
+
+
+def running_heads(pages: list[Page]) -> set[tuple[int, str]]:
+    """Keys (height, text with digits as #) of lines that come back on many pages; odd and even pages apart."""
+    seen: dict[int, Counter[tuple[int, str]]] = defaultdict(Counter)
+    for page in pages:
+        keys = {_key(line) for line in page.lines if _in_margin(line, page)}
+        # A number alone may be that of a section at the top of a column: `drop_heads` looks at its place instead.
+        seen[page.number % 2].update({key for key in keys if any(char.isalpha() for char in key[1])})
+    total = seen[0] + seen[1]
+    heads = {key for key, n in total.items() if n >= max(2, REPEATED_01 * len(pages))}
+    for side in (0, 1):
+        n_pages = sum(page.number % 2 == side for page in pages)
+        heads |= {key for key, n in seen[side].items() if n >= max(2, REPEATED_01 * n_pages)}
+    return heads
+
+
+def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) -> Page:
+    """The page without running heads, feet, page numbers and notices of the publisher."""
+    if not page.lines:
+        return page
+    lines = []
+    for line in page.lines:
+        text = line.text.strip()
+        if _in_margin(line, page) and (_key(line) in heads or (_NOTICE.match(text) and len(text) < 120)):
+            counts["running_heads"] += 1
+        else:
+            lines.append(line)
+    page = page._replace(lines=lines)
+    if not lines:
+        return page
+    top, bottom = min(line.base for line in lines), max(line.base for line in lines)
+    kept = []
+    for line in lines:
+        is_edge = line.base - top < line.size or bottom - line.base < line.size
+        if is_edge and _NUMBER.match(line.text.strip()) and _is_alone(line, page):
+            counts["page_numbers"] += 1
+        else:
+            kept.append(line)
+    return page._replace(lines=kept)
+
+
+def _is_alone(line: Line, page: Page) -> bool:
+    """Nothing else on the same height, and a gap of more than a line to the text: a page number high or low."""
+    others = [other for other in page.lines if other is not line]
+    return all(abs(other.base - line.base) > 1.6 * line.size for other in others)
+
+
+def drop_line_numbers(page: Page, counts: Counter[str]) -> Page:
+    """The page without the column of line numbers that review styles print in the margin."""
+    numbers = [line for line in page.lines if len(line.text) < 6 and line.text.strip().isdigit()]
+    gone: set[int] = set()
+    for edge in ("x1", "x0"):  # set flush right, or flush left
+        columns: dict[int, list[Line]] = defaultdict(list)
+        for line in numbers:
+            columns[round(getattr(line, edge) / 4)].append(line)
+        for place in list(columns):
+            column = sorted(columns[place] + columns.get(place + 1, []), key=lambda line: line.base)
+            if len(column) >= MIN_NUMBERED_LINES and _counts_up(column) and _is_outside(column, page):
+                gone.update(map(id, column))
+    if not gone:
+        return page
+    counts["line_numbers"] += len(gone)
+    return page._replace(lines=[line for line in page.lines if id(line) not in gone])
+
+
+def _counts_up(column: list[Line]) -> bool:
+    values = [int(line.text) for line in column]
+    steps = Counter(b - a for a, b in pairwise(values))
+    step, n = steps.most_common(1)[0]
+    return step in (1, 5) and n >= 0.8 * (len(values) - 1)
+
+
+def _is_outside(column: list[Line], page: Page) -> bool:
+    """Left of nearly all other text that shares the page half, or right of it."""
+    gone = set(map(id, column))
+    rest = [line for line in page.lines if id(line) not in gone]
+    left, right = min(line.x0 for line in column), max(line.x1 for line in column)
+    inside = sum(line.x0 < left and line.x1 > right for line in rest)
+    return inside <= 0.1 * len(rest)
+
+
+def drop_contents(lines: list[Line], counts: Counter[str]) -> list[Line]:
+    """The lines of a page without its table of contents: five or more that end in growing page numbers."""
+    leaders = [line for line in lines if _LEADERS.search(line.text)]
+    entries = leaders if len(leaders) >= 5 else _numbered_entries(lines)
+    if len(entries) < 5:
+        return lines
+    top, bottom = min(line.base for line in entries), max(line.base for line in entries)
+    gone = {id(line) for line in lines if top - 1 <= line.base <= bottom + 1 and len(line.text) < 130}
+    if entries is leaders:  # the entries of whole sections have no dots
+        gone |= {
+            id(line) for line in lines if line.cells > 1 and _ENDS_IN_PAGE.search(line.text) and len(line.text) < 130
+        }
+    titles = {id(line) for line in lines if line.text.strip().lower() in ("contents", "table of contents")}
+    counts["contents_lines"] += len(gone)
+    return [line for line in lines if id(line) not in gone | titles]
+
+
+def _numbered_entries(lines: list[Line]) -> list[Line]:
+    """Lines under `Contents` that end in page numbers which never fall."""
+    start = next((i for i, line in enumerate(lines) if line.text.strip().lower().endswith("contents")), None)
+    if start is None:
+        return []
+    entries, last = [], 0
+    for line in lines[start + 1 :]:
+        match = _ENDS_IN_PAGE.search(line.text.strip())
+        if match and match[1].isdigit() and int(match[1]) >= last:
+            entries.append(line)
+            last = int(match[1])
+    return entries if len(entries) >= 0.5 * (len(lines) - start - 1) else []

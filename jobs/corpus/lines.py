@@ -1,0 +1,280 @@
+"""Lines of a PDF page with their geometry: what the eye can see, in the order of the file.
+
+MuPDF cuts a printed line wherever the gap is wide or the baseline moves; such pieces are called lines here too until
+`columns.py` joins them. Coordinates are points from the page's top left corner. Heights are taken from baseline and
+font size, because the boxes of math fonts are several lines tall.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pymupdf
+
+BAD_GLYPH = "\ufffd"
+MIN_VISIBLE_SIZE = 2.0  # points; nobody reads less on paper
+WHITE = 0xF0  # every channel above this is white to the eye
+PAINTED = 0x10 | 0x20  # char_flags of MuPDF 1.26 and later: filled, stroked. Neither: render mode 3
+SUPERSCRIPT, BOLD = 1, 16  # span flags of PyMuPDF
+GAP = 0.2  # of the font size: a blank between words, where kerning and italics stay below
+UPRIGHT = 0.98  # cosine of the writing direction
+MATH_FONT = re.compile(
+    r"CMMI|CMSY|CMEX|CMBSY|MSAM|MSBM|EUFM|EUSM|RSFS|LASY|Math|^(Symbol|[rp]?txmi|txsy|txex|t1xmi|NewTXMI|pxmi|pxsy|pxex"
+    r"|MTMI|MTSY|MTEX|stmary|esint|wasy|bbm|dsrom|ntxmi|ntxsy|ntxex)",
+    re.IGNORECASE,
+)
+BOLD_FONT = re.compile(r"Bold|Medi\b|CMBX|CMB1|SFBX|-Bd|Black|Semibold|Heavy", re.IGNORECASE)
+
+Box = tuple[float, float, float, float]
+
+
+class Line(NamedTuple):
+    """A piece of one printed line.
+
+    `math_01` is the share of its characters in math fonts, `cells` the number of parts with wide gaps between them,
+    `block` MuPDF's block, `is_raised` whether it begins with a superscript, `is_lead_bold` with a bold word.
+    """
+
+    x0: float
+    x1: float
+    base: float
+    size: float
+    text: str
+    is_bold: bool
+    is_lead_bold: bool
+    math_01: float
+    is_raised: bool
+    block: int
+    page: int
+    font: str
+    cells: int = 1
+
+    @property
+    def top(self) -> float:
+        """Upper edge of its lower-case-and-ascender zone, in points."""
+        return self.base - 0.75 * self.size
+
+    @property
+    def bottom(self) -> float:
+        """Lower edge with descenders, in points."""
+        return self.base + 0.22 * self.size
+
+
+class Page(NamedTuple):
+    """The visible upright lines of a page in the order of the file. `number` counts from 0; `rotated` are texts that
+    run in another direction."""
+
+    number: int
+    width: float
+    height: float
+    lines: list[Line]
+    rotated: list[str]
+
+
+@lru_cache(maxsize=4096)
+def font_kind(name: str) -> tuple[bool, bool]:
+    """Whether a font is bold, and whether it is made for formulas, by its name."""
+    bare = name.split("+")[-1]
+    return bool(BOLD_FONT.search(bare)), bool(MATH_FONT.search(bare))
+
+
+def read_page(page: pymupdf.Page, number: int, counts: Counter[str]) -> Page:
+    """What can be seen on one page. Adds to `counts` what was left out. Raises what MuPDF raises."""
+    import pymupdf
+
+    flags = (
+        pymupdf.TEXTFLAGS_DICT
+        & ~pymupdf.TEXT_PRESERVE_IMAGES  # decoding them costs 6 to 8 times the whole page
+        & ~pymupdf.TEXT_PRESERVE_LIGATURES
+        & ~pymupdf.TEXT_USE_CID_FOR_UNKNOWN_UNICODE  # keeps U+FFFD, so that garbage can be counted
+    )
+    raw: dict[str, Any] = page.get_text("dict", flags=flags)  # type: ignore[no-untyped-call]
+    blocks = [(number_, line) for number_, block in enumerate(raw["blocks"]) for line in block["lines"]]
+    rotated: list[str] = []
+    blocks = _upright(blocks, raw, rotated, counts)
+    spots: list[Box] | None = None
+    kept = []
+    for block, line in blocks:
+        spans = line["spans"]
+        looks = {(s["font"], s["size"], s["flags"], s["color"], s["alpha"], s["char_flags"] & PAINTED) for s in spans}
+        if any(map(is_suspect, looks)) or _is_off_page(line["bbox"], raw):
+            if spots is None:
+                spots = _painted_spots(page)
+            spans = _visible(spans, raw, spots, counts)
+        made = make_line(spans, len(looks) == 1, block, number, counts)
+        if made is not None:
+            kept.append(made)
+    return Page(number, raw["width"], raw["height"], kept, rotated)
+
+
+def _upright(
+    lines: list[tuple[int, Any]], raw: dict[str, Any], rotated: list[str], counts: Counter[str]
+) -> list[tuple[int, Any]]:
+    """Drop lines that do not run from left to right; a page that is mostly sideways is turned instead."""
+    upright = [item for item in lines if item[1]["dir"][0] >= UPRIGHT]
+    if len(upright) == len(lines):
+        return lines
+    sideways = [item for item in lines if abs(item[1]["dir"][1]) >= UPRIGHT]
+    if len(sideways) > 0.6 * len(lines) and len(sideways) > 5:
+        rising = sum(item[1]["dir"][1] < 0 for item in sideways) * 2 > len(sideways)
+        counts["lines_turned"] += len(sideways)
+        turned = [(block, _turn(line, raw, rising)) for block, line in sideways if (line["dir"][1] < 0) == rising]
+        raw["width"], raw["height"] = raw["height"], raw["width"]
+        return turned
+    counts["rotated_lines"] += len(lines) - len(upright)
+    rotated += ["".join(s["text"] for s in line["spans"]) for _, line in lines if line["dir"][0] < UPRIGHT]
+    return upright
+
+
+def _turn(line: dict[str, Any], raw: dict[str, Any], rising: bool) -> dict[str, Any]:
+    """The same line on a page turned by a quarter, so that it runs from left to right."""
+    width, height = raw["width"], raw["height"]
+
+    def move(x: float, y: float) -> tuple[float, float]:
+        return (height - y, x) if rising else (y, width - x)
+
+    spans = []
+    for span in line["spans"]:
+        x0, y0, x1, y1 = span["bbox"]
+        (xa, ya), (xb, yb) = move(x0, y0), move(x1, y1)
+        box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
+        spans.append({**span, "bbox": box, "origin": move(*span["origin"])})
+    return {**line, "spans": spans}
+
+
+def _is_white(color: int) -> bool:
+    return (color >> 16) > WHITE and ((color >> 8) & 255) > WHITE and (color & 255) > WHITE
+
+
+@lru_cache(maxsize=4096)
+def is_suspect(look: tuple[str, float, int, int, int, int]) -> bool:
+    """Whether text of this (font, size, flags, color, alpha, paint) may be invisible: white is only on white."""
+    _, size, _, color, alpha, painted = look
+    return alpha == 0 or not painted or size < MIN_VISIBLE_SIZE or _is_white(color)
+
+
+def _is_off_page(box: Box, raw: dict[str, Any]) -> bool:
+    return bool(box[0] < 0 or box[1] < 0 or box[2] > raw["width"] or box[3] > raw["height"])
+
+
+def _painted_spots(page: pymupdf.Page) -> list[Box]:
+    """Boxes of what is painted on the page besides text: white text on them can be seen."""
+    painted = page.get_bboxlog()  # type: ignore[no-untyped-call]
+    return [box for kind, box in painted if kind in ("fill-path", "fill-image", "fill-shade")]
+
+
+def _visible(spans: list[dict[str, Any]], raw: dict[str, Any], spots: list[Box], counts: Counter[str]) -> list[Any]:
+    """The spans that a reader of the page can see."""
+    kept = []
+    for span in spans:
+        if _is_hidden(span, raw, spots):
+            counts["hidden_chars"] += len(span["text"].replace(" ", ""))
+        else:
+            kept.append(span)
+    return kept
+
+
+def _is_hidden(span: dict[str, Any], raw: dict[str, Any], spots: list[Box]) -> bool:
+    """Transparent, unpainted, tiny, off the page, or white where nothing is painted beneath."""
+    if span["alpha"] == 0 or not span["char_flags"] & PAINTED or span["size"] < MIN_VISIBLE_SIZE:
+        return True
+    x0, y0, x1, y1 = span["bbox"]
+    if x1 <= 0 or y1 <= 0 or x0 >= raw["width"] or y0 >= raw["height"]:
+        return True
+    if not _is_white(span["color"]):
+        return False
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
+    return not any(box[0] <= x <= box[2] and box[1] <= y <= box[3] for box in spots)
+
+
+def make_line(
+    spans: list[dict[str, Any]], is_uniform: bool, block: int, page: int, counts: Counter[str]
+) -> Line | None:
+    """One line from its spans, measured by the font size that has most of its characters; None if it is blank.
+
+    `is_uniform`: all spans look the same.
+    """
+    if not spans:
+        return None
+    first = spans[0]
+    if is_uniform:
+        text = "".join([span["text"] for span in spans])
+        main, size = first, first["size"]
+        is_bold, is_math = font_kind(first["font"])
+        bold_01, math_01 = float(is_bold or bool(first["flags"] & BOLD)), float(is_math)
+    else:
+        text = _with_gaps(spans)
+        main, size, bold_01, math_01 = _mixed(spans, text)
+    if not text or text.isspace():
+        return None
+    if math_01 and BAD_GLYPH in text:
+        text = _without_bad_glyphs(spans, counts)
+        if not text or text.isspace():
+            return None
+    return Line(
+        first["bbox"][0],
+        spans[-1]["bbox"][2],
+        main["origin"][1],
+        size,
+        text,
+        bold_01 > 0.85,
+        bool(first["flags"] & BOLD) or font_kind(first["font"])[0],
+        math_01,
+        bool(first["flags"] & SUPERSCRIPT) or first["size"] < 0.8 * size,
+        block,
+        page,
+        main["font"],
+    )
+
+
+def _with_gaps(spans: list[dict[str, Any]]) -> str:
+    """The text of spans, with the blanks that MuPDF leaves out behind a letter of a formula."""
+    parts: list[str] = []
+    end = math.inf
+    for span in spans:
+        x0, _, x1, _ = span["bbox"]
+        text = span["text"]
+        if x0 - end > GAP * span["size"] and text[:1] != " " and parts[-1][-1:] != " ":
+            parts.append(" ")
+        parts.append(text)
+        end = x1
+    return "".join(parts)
+
+
+def _mixed(spans: list[dict[str, Any]], text: str) -> tuple[dict[str, Any], float, float, float]:
+    """(span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
+    sizes: dict[float, int] = {}
+    longest: dict[float, Any] = {}
+    bold = in_math = 0
+    for span in spans:
+        n, size = len(span["text"]), span["size"]
+        is_bold, is_math = font_kind(span["font"])
+        sizes[size] = sizes.get(size, 0) + n
+        # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
+        if size not in longest or n > len(longest[size]["text"]):
+            longest[size] = span
+        if is_math:
+            in_math += n
+        if is_bold or span["flags"] & BOLD:
+            bold += n
+    # Small capitals are capitals of a smaller size: what counts is the size that they are set in.
+    size = max(sizes) if len(sizes) > 1 and len(text) > 2 and text.isupper() else max(sizes, key=sizes.__getitem__)
+    n_chars = max(1, len(text))
+    return longest[size], size, bold / n_chars, in_math / n_chars
+
+
+def _without_bad_glyphs(spans: list[dict[str, Any]], counts: Counter[str]) -> str:
+    """The text without the tall brackets and hats that fonts of formulas have no Unicode for."""
+    cleaned = []
+    for span in spans:
+        text = span["text"]
+        if BAD_GLYPH in text and font_kind(span["font"])[1]:
+            counts["math_glyphs"] += text.count(BAD_GLYPH)
+            span = {**span, "text": text.replace(BAD_GLYPH, "")}
+        cleaned.append(span)
+    return _with_gaps(cleaned)

@@ -1,0 +1,236 @@
+"""Paragraphs, captions, tables, footnotes and formulas: runs of lines cut into pieces, each with its kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+from jobs.corpus.columns import Run
+from jobs.corpus.lines import Line
+
+CAPTION = re.compile(
+    r"(?:Supplementary |Extended Data )?(Fig(?:ure|s?\.)|FIG(?:URE|\.)|T(?:able|ABLE)|Tab\."
+    r"|Algorithm|ALGORITHM|Listing|Scheme|Box|Exhibit)"
+    r"\s*((?:\d|[A-Z]\b|[A-Z]\.?\d|[IVX]+\b)[\d.]*[a-z]?)\s*(?P<mark>[.:|—–])?"
+)
+_NAMES = (
+    "abstract|introduction|background|preliminaries|related work|related works|method|methods|methodology"
+    "|experiments|experimental setup|experimental results|results|evaluation|analysis|discussion|conclusion"
+    "|conclusions|concluding remarks|conclusion and future work|conclusions and future work|limitations"
+    "|future work|broader impact|acknowledgment|acknowledgments|acknowledgement|acknowledgements|references"
+    "|bibliography|literature cited|appendix|appendices|supplementary material|supplementary materials"
+    "|supplemental material|ethics statement|reproducibility statement"
+)
+SECTION_NAMES = frozenset(_NAMES.split("|"))
+BULLET = re.compile(r"(?:[•◦▪■●‣⋄∗*–—-]|\(?(?:[ivx]{1,5}|\d{1,2}|[a-z])[).]|\[\d{1,3}\])\s")
+STATEMENT = re.compile(
+    r"(?:Theorem|Lemma|Proposition|Corollary|Definition|Remark|Proof|Example|Claim|Conjecture|Assumption|Fact|Problem"
+    r"|Observation|Notation|Keywords?|THEOREM|LEMMA|PROPOSITION|COROLLARY|DEFINITION|REMARK|PROOF)\b[^a-z]{0,12}(?:\(|\.|:|$)"
+)
+SECTION_NUMBER = re.compile(r"(?:Appendix )?(?:\d{1,2}(?:\.\d{1,2})*|[A-Z](?:\.\d{1,2})+|[IVX]+\.)\.?\s+[A-Z]")
+TERMINAL = ".?!:;"
+FOOTNOTE_SIZE = 0.93  # of the size of prose, at most
+_FUNCTION_NAMES = (
+    "log exp min max arg sup inf lim sin cos tan det dim ker diag subject and for all otherwise if where such that"
+)
+_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+WORD = re.compile(r"[^\W\d_]{3,}")
+_RELATION = re.compile("[=<>≤≥≈≃≡∼∝∈⊂⊆∑∏∫√±×→←↦∂∇∞⊕⊗∀∃∥⟨⟩∗·≜:+−/]")
+_EQUATION = re.compile("[=<>≤≥≈≃≡∼∝∈⊂⊆∑∏∫√±×→←↦∂∇∞]")
+_CLOSERS = "\"'”’)]}»"
+
+
+class Style(NamedTuple):
+    """What is normal in the document: size of its prose, distance of its lines (points), how paragraphs begin."""
+
+    size: float
+    leading: float
+    is_indented: bool
+    fonts: frozenset[str]
+
+
+class Piece(NamedTuple):
+    """Lines that belong together, with the kind of block they become (or `debris`).
+
+    `is_indented` and `is_full` say how it begins and ends: its first line stands in from the column's edge, its last
+    one reaches the other edge. `gap` is the distance to the piece above it, in lines.
+    """
+
+    kind: str
+    lines: list[Line]
+    is_indented: bool
+    is_full: bool
+    gap: float
+    title: str = ""
+    level: int = 0
+
+
+def measure(runs: Iterable[Run]) -> Style:
+    """The style of a document's prose, from all its runs."""
+    sizes: Counter[float] = Counter()
+    gaps: Counter[float] = Counter()
+    fonts: Counter[str] = Counter()
+    pairs: list[tuple[Line, Line, float]] = []
+    for run in runs:
+        for a, b in pairwise(run.lines):
+            n = len(b.text)
+            sizes[round(b.size * 2) / 2] += n
+            fonts[b.font] += n
+            step = b.base - a.base
+            if n > 25 and abs(a.size - b.size) < 0.5 and 0 < step < 3 * b.size and abs(a.x0 - run.left) < 0.3 * b.size:
+                gaps[round(step / b.size, 2)] += 1
+                pairs.append((a, b, run.left))
+    size = sizes.most_common(1)[0][0] if sizes else 10.0
+    leading = _smoothed_mode(gaps) if gaps else 1.2
+    n_indented = sum(0.8 * b.size < b.x0 - left < 3 * b.size for _, b, left in pairs)
+    n_spaced = sum(b.base - a.base > 1.25 * leading * b.size and b.x0 - left < 0.3 * b.size for a, b, left in pairs)
+    total = sum(fonts.values())
+    common = frozenset(font for font, n in fonts.items() if n > 0.02 * total)
+    return Style(size, leading * size, n_spaced <= 2 * n_indented + 3, common)
+
+
+def _smoothed_mode(counts: Counter[float]) -> float:
+    return max(counts, key=lambda key: sum(n for other, n in counts.items() if abs(other - key) < 0.03))
+
+
+def cut_run(run: Run, style: Style) -> list[Piece]:
+    """The pieces of one run, top to bottom, all of kind `paragraph` or `formula` until `classify` looks at them."""
+    pieces: list[Piece] = []
+    group: list[Line] = []
+    was_formula = False
+    for line in run.lines:
+        formula = is_formula(line, run)
+        if group and (formula != was_formula or _begins_piece(group, line, run, style, formula)):
+            pieces.append(_piece(group, was_formula, pieces, run, style))
+            group = []
+        group.append(line)
+        was_formula = formula
+    if group:
+        pieces.append(_piece(group, was_formula, pieces, run, style))
+    return _with_inline(pieces, style)
+
+
+def _with_inline(pieces: list[Piece], style: Style) -> list[Piece]:
+    """Fractions and stacked indices inside a sentence put back: no space was left for them as for a display."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        if merged and _is_middle_of_sentence(merged[-1], piece, style):
+            merged[-1] = merged[-1]._replace(lines=merged[-1].lines + piece.lines, is_full=piece.is_full)
+            continue
+        if piece.kind == "paragraph" and len(merged) > 1 and merged[-1].kind == "formula":
+            before, inline = merged[-2], merged[-1]
+            step = piece.lines[0].base - before.lines[-1].base
+            if before.kind == "paragraph" and step <= 1.6 * style.leading and len(inline.lines) < 5:
+                lines = inline.lines + piece.lines
+                if before.is_full or len(before.lines) > 1:
+                    merged[-2:] = [before._replace(lines=before.lines + lines, is_full=piece.is_full)]
+                else:  # what stands above is a heading: the signs belong to the line below
+                    merged[-1] = piece._replace(lines=lines, gap=inline.gap)
+                continue
+        merged.append(piece)
+    return merged
+
+
+def _is_middle_of_sentence(before: Piece, piece: Piece, style: Style) -> bool:
+    """A cut where a tall formula pushed lines apart: a full line that ends no sentence, then a small letter."""
+    if before.kind != "paragraph" or piece.kind != "paragraph" or not before.is_full:
+        return False
+    last, first = before.lines[-1], piece.lines[0]
+    is_near = 0 < first.base - last.base < 2.3 * style.leading and abs(first.size - last.size) < 0.1 * last.size
+    return (
+        is_near
+        and first.x0 < last.x0 + last.size
+        and first.text.lstrip()[:1].islower()
+        and not ends_sentence(last.text)
+    )
+
+
+def _piece(group: list[Line], formula: bool, before: list[Piece], run: Run, style: Style) -> Piece:
+    first, last = group[0], group[-1]
+    gap = (first.base - before[-1].lines[-1].base) / style.leading if before else 9.0
+    kind = "formula" if formula else "paragraph"
+    is_indented = first.x0 - run.left > 0.7 * first.size
+    is_full = last.x1 > run.right - 0.06 * (run.right - run.left)
+    return Piece(kind, group, is_indented, is_full, gap)
+
+
+def is_formula(line: Line, run: Run) -> bool:
+    """A displayed formula or a part of one: few words, many signs, away from the column's left edge."""
+    text = line.text.strip()
+    if len(text) > 90 or (line.math_01 == 0 and line.x0 - run.left <= 1.2 * line.size):
+        return False
+    n_words = sum(word.lower() not in _FUNCTIONS for word in WORD.findall(text))
+    if n_words > 2 and (n_words > 4 or line.math_01 < 0.3 or not _RELATION.search(text)):
+        return False
+    is_inset = line.x0 - run.left > 1.2 * line.size
+    n_letters = sum(map(str.isalpha, text))
+    is_signs = n_letters < 0.5 * len(text.replace(" ", ""))
+    if line.math_01 > 0.3 or (is_signs and line.math_01 > 0):
+        return is_inset or (n_words == 0 and len(text) > 12)  # less is the last word of a paragraph
+    return is_inset and n_words <= 1 and len(text) > 2 and bool(_EQUATION.search(text))
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether the text ends with the mark of a finished sentence or clause."""
+    return text.rstrip().rstrip(_CLOSERS)[-1:] in tuple(TERMINAL)
+
+
+def _begins_piece(group: list[Line], line: Line, run: Run, style: Style, formula: bool) -> bool:
+    last = group[-1]
+    size = max(line.size, last.size)
+    gap = line.base - last.base
+    if formula:
+        return abs(gap) > 2.6 * size
+    if gap < -0.5 * size or abs(line.size - last.size) > 0.1 * size:
+        return True
+    leading = style.leading * max(1.0, size / style.size) if size > 0.95 * style.size else 1.32 * size
+    if gap > 1.42 * leading:
+        return True
+    if _changes_emphasis(last, line):
+        return True
+    if line.is_raised and size < FOOTNOTE_SIZE * style.size:
+        return True
+    return _begins_by_text(line, gap, leading) or _begins_by_edges(group, line, run)
+
+
+def _changes_emphasis(last: Line, line: Line) -> bool:
+    """A heading above prose or prose above a heading: bold against not bold, capitals against not."""
+    if last.is_bold and abs(last.size - line.size) > 0.04 * last.size:
+        return True
+    if last.is_bold != line.is_bold:
+        return not (last.is_bold and line.is_lead_bold)  # bold that goes on and ends inside the next line
+    return last.text.isupper() and len(last.text) > 6 and not line.text.isupper() and len(line.text) > 6
+
+
+def _begins_by_text(line: Line, gap: float, leading: float) -> bool:
+    text = line.text.lstrip()
+    match = CAPTION.match(text)
+    if match and match["mark"]:
+        return True
+    return bool(STATEMENT.match(text)) and gap > 1.05 * leading
+
+
+def _begins_by_edges(group: list[Line], line: Line, run: Run) -> bool:
+    last, size = group[-1], line.size
+    if last.is_bold and line.is_bold:
+        return bool(SECTION_NUMBER.match(line.text)) or abs(last.size - line.size) > 0.04 * size
+    inset, last_inset = line.x0 - run.left, last.x0 - run.left
+    ended = ends_sentence(last.text)
+    is_short = last.x1 < run.right - 0.12 * (run.right - run.left)
+    if BULLET.match(line.text) and (ended or is_short or inset > last_inset + 0.5 * size):
+        return True
+    if BULLET.match(group[0].text) or _is_hanging(group):
+        return (is_short and ended) or (inset < group[0].x0 - run.left - 0.4 * size)
+    if line.is_lead_bold and not line.is_bold and ended and not last.is_lead_bold:
+        return True
+    if inset > 0.8 * size and last_inset < 0.5 * size and (ended or is_short):
+        return True
+    return is_short and ended
+
+
+def _is_hanging(group: list[Line]) -> bool:
+    """The second line stands further in than the first, as in lists and references."""
+    return len(group) > 1 and group[1].x0 > group[0].x0 + 0.6 * group[0].size
