@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import os
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from jobs.core.cli import Parser, stage_parser, write_line
 from jobs.core.config import flag_of, load_profile, resolve
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
-from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
+from jobs.core.errors import EXIT_DONE, InputMissingError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.request import DEFAULT_PROFILE, parse_settings
@@ -78,8 +79,16 @@ def config_command(argv: list[str]) -> int:
 
 
 def search_command(argv: list[str]) -> int:
-    """Passages that answer a question. Comes with the index."""
-    raise UsageError(f"{argv[0]} is not part of this version: it comes with the index (embed_chunks, build_index).")
+    """The best passages for a question, from the lake's current index."""
+    parser = _parser("search")
+    parser.add_argument("question")
+    parser.add_argument("-k", type=int, default=5, help="passages to show (default 5)")
+    parser.add_argument("--mode", default="hybrid", choices=("hybrid", "dense", "bm25"), help="how to search")
+    options = parser.parse_args(argv[1:])
+    # By name: the hallway imports no room.
+    searching = importlib.import_module("jobs.retrieval.searching")
+    write_line("\n".join(searching.search_lake(_open(options), options.question, options.k, options.mode)))
+    return EXIT_DONE
 
 
 def describe_settings(stage: Stage, module: ModuleType) -> str:
