@@ -1,0 +1,172 @@
+"""Put the vectors, words and texts of every window into one index, newest version of each paper only.
+
+Reads embeddings, chunks, papers. Writes indexes. Fails with ContractError if windows have different encoders.
+Run: python -m jobs build_index
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.core import durable, tables
+from jobs.core.contracts import DATASETS
+from jobs.core.errors import ContractError
+from jobs.core.lake import Attempt, Lake, Part, PartTask
+from jobs.core.manifest import Counts, Input
+from jobs.retrieval import index_view, passages, vector_index, vectors, word_index
+from jobs.retrieval.index_view import View
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+CHUNK_COLUMNS = [
+    *("chunk_id", "paper_id", "version", "section_path", "page_first", "page_last", "kind", "text", "text_hash"),
+    *("start", "end"),
+]
+PAPER_COLUMNS = ["title", "authors", "categories", "primary_category", "submitted_at", "license"]
+
+Papers = dict[str, dict[str, Any]]  # paper_id -> row of its newest version
+
+
+@dataclass(frozen=True)
+class Config:
+    """This stage has no settings of its own."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The embedded chunks of the view with their vectors [n, dim], row by row, and their papers."""
+
+    chunks: pyarrow.Table
+    matrix: np.ndarray
+    papers: Papers
+
+
+def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
+    """Everything that is committed so far; see `index_view`. Without any vectors, the window that lacks them first."""
+    first = next(iter(lake.parts("chunks")), "WINDOW")
+    return index_view.inputs_of(lake) or [lake.input_of("embeddings", first)]
+
+
+def run(_config: Config, lake: Lake, tasks: list[PartTask]) -> None:
+    """Build the index from the parts that the task names, whatever is current by now."""
+    for task in tasks:
+        with lake.attempt(task) as attempt:
+            parts = [lake.published(one.dataset, one.part, str(one.key)) for one in task.inputs]
+            view = index_view.view_of(parts)
+            _write(attempt, view, _read(parts, view.dim))
+
+
+def _read(parts: Iterable[Part], dim: int) -> Embedded:
+    import numpy as np
+    import pyarrow as pa
+
+    windows: dict[str, dict[str, Part]] = {}
+    for part in parts:
+        windows.setdefault(part.manifest.part, {})[part.manifest.dataset] = part
+    chunks, matrices, papers = [], [], Papers()
+    for _, window in sorted(windows.items()):
+        embeddings = window["embeddings"].table(["chunk_id", "vector"])
+        chunks.append(_in_order(window["chunks"].table(CHUNK_COLUMNS), embeddings["chunk_id"]))
+        matrices.append(vectors.to_matrix(embeddings["vector"], dim))
+        _add_newest(papers, window["papers"].rows())
+    return Embedded(pa.concat_tables(chunks), np.concatenate(matrices), papers)
+
+
+def _in_order(chunks: pyarrow.Table, chunk_ids: pyarrow.ChunkedArray) -> pyarrow.Table:
+    """The chunks that have vectors, in the order of these."""
+    import pyarrow.compute as pc
+
+    rows = pc.index_in(chunk_ids, chunks["chunk_id"])
+    if rows.null_count:
+        raise ContractError(f"{rows.null_count} vectors belong to no chunk. Run embed_chunks again for their window.")
+    return chunks.take(rows)
+
+
+def _add_newest(papers: Papers, rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        known = papers.get(row["paper_id"])
+        if known is None or known["version"] < row["version"]:
+            papers[row["paper_id"]] = row
+
+
+def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
+    import pyarrow as pa
+
+    rows, refused = select(embedded.chunks, embedded.papers)
+    table = _passages(embedded.chunks.take(pa.array(rows, pa.int64())), embedded.papers)
+    tables.write_tables(attempt.folder / passages.FILE, passages.schema(), [table])
+    vector_index.build(embedded.matrix[rows], attempt.folder)
+    word_index.build(_words_texts(table), attempt.folder)
+    durable.write_atomic(attempt.folder / index_view.FILE, view.to_json())
+    if not len(rows):
+        log.warning("the index is empty: %d chunks in %d parts", len(embedded.chunks), len(view.parts))
+    attempt.finish(
+        Counts.of(DATASETS["indexes"], len(rows), refused),
+        rows=len(rows),
+        extra={
+            "encoder": view.encoder,
+            "revision": view.revision,
+            "dim": view.dim,
+            "n_papers": len(set(table["paper_id"].to_pylist())),
+        },
+    )
+
+
+def select(chunks: pyarrow.Table, papers: Papers) -> tuple[np.ndarray, Counter[str]]:
+    """Rows to index, int64 [n], ordered by paper and ordinal, and how many were refused for what reason.
+
+    The newest version is the newest that has chunks, so a paper stays findable until the PDF of its next one came.
+    """
+    import numpy as np
+
+    columns = (chunks[name].to_pylist() for name in ("paper_id", "version", "chunk_id", "text_hash"))
+    rows = sorted(
+        (paper_id, version, int(chunk_id.rpartition("#")[2]), text_hash, row)
+        for row, (paper_id, version, chunk_id, text_hash) in enumerate(zip(*columns, strict=True))
+    )
+    newest = {paper_id: version for paper_id, version, *_ in rows}  # sorted: the last one stays
+    kept: dict[tuple[str, str], int] = {}
+    refused: Counter[str] = Counter()
+    for paper_id, version, _, text_hash, row in rows:
+        if _paper_of(papers, paper_id)["is_withdrawn"]:
+            refused["withdrawn"] += 1
+        elif version < newest[paper_id]:
+            refused["older_version"] += 1
+        elif (paper_id, text_hash) in kept:
+            refused["duplicate"] += 1
+        else:
+            kept[paper_id, text_hash] = row
+    return np.fromiter(kept.values(), np.int64, len(kept)), refused
+
+
+def _paper_of(papers: Papers, paper_id: str) -> dict[str, Any]:
+    if paper_id not in papers:
+        raise ContractError(
+            f"chunks has {paper_id}, papers has not. Run the window's stages again, from filter_papers."
+        )
+    return papers[paper_id]
+
+
+def _passages(chunks: pyarrow.Table, papers: Papers) -> pyarrow.Table:
+    import pyarrow as pa
+
+    schema = passages.schema()
+    rows = [papers[paper_id] for paper_id in chunks["paper_id"].to_pylist()]
+    of_papers = {name: pa.array([row[name] for row in rows], schema.field(name).type) for name in PAPER_COLUMNS}
+    return pa.table(
+        [of_papers.get(name, chunks[name] if name not in of_papers else None) for name in schema.names], schema
+    )
+
+
+def _words_texts(table: pyarrow.Table) -> Iterable[str]:
+    columns = (table[name].to_pylist() for name in ("title", "section_path", "text"))
+    return (passages.words_text(*row) for row in zip(*columns, strict=True))

@@ -1,0 +1,208 @@
+"""Find passages that answer a question, and say how likely it is that they do.
+
+One call serves evaluation, chat and `POST /search` alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.core import tables
+from jobs.core.errors import ContractError, UsageError
+from jobs.core.lake import Part
+from jobs.core.manifest import Manifest
+from jobs.retrieval import passages, ranking, support
+from jobs.retrieval.encoder import Encoder, load_encoder
+from jobs.retrieval.index_view import View
+from jobs.retrieval.named_papers import NamedPapers
+from jobs.retrieval.passages import Passage, to_passage, words_text
+from jobs.retrieval.vector_index import VectorIndex
+from jobs.retrieval.word_index import WordIndex
+from jobs.retrieval.words import words_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow
+
+N_CANDIDATES = 100  # of each kind; more changed nothing in the first 8
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question as the index sees it. `vector` float32 [dim], unit norm; `paper_id`: the only paper to look into."""
+
+    words: tuple[str, ...]
+    vector: np.ndarray
+    paper_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which papers may be found. `submitted_before`: first version submitted earlier than that (UTC if naive)."""
+
+    categories: Collection[str] | None = None
+    submitted_before: datetime | None = None
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True)
+class Found:
+    """Passages, best first, and an estimate of 0 to 1 that they can answer the question at all."""
+
+    support_01: float
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class _Papers:
+    """What filters look at, a paper each; `number_of_row` int32 [n_rows] says whose a passage is."""
+
+    numbers: dict[str, int]
+    titles: list[str]
+    categories: list[frozenset[str]]
+    submitted_at: np.ndarray  # datetime64[us]
+    number_of_row: np.ndarray
+
+
+class Searcher:
+    """An index and the encoder of its questions. Reads only, so threads may share it."""
+
+    def __init__(
+        self, table: pyarrow.Table, vectors: VectorIndex, words: WordIndex, encoder: Encoder, view: View
+    ) -> None:
+        self.encoder = encoder
+        self.view = view
+        self._table = table
+        self._vectors = vectors
+        self._words = words
+        self._papers = _papers_of(table)
+        self._named = NamedPapers(zip(self._papers.numbers, self._papers.titles, strict=True))
+
+    @classmethod
+    def open(cls, index: Path | Part, encoder: Encoder | None = None) -> Searcher:
+        """Load an index part, or its folder, after its files are verified. `encoder`: one that is loaded already.
+
+        Raises IntegrityError for a damaged file, ContractError if the encoder is not the one of the vectors.
+        """
+        part = index if isinstance(index, Part) else Part(index, Manifest.read(index))
+        view = View.read(part)
+        encoder = encoder or load_encoder(view.encoder)
+        if encoder.card.revision != view.revision:
+            raise ContractError(
+                f"{part.folder} was embedded by {view.encoder} {view.revision[:12]}, here is {encoder.card.name} "
+                f"{encoder.card.revision[:12]}. Run embed_chunks over all windows, then build_index."
+            )
+        table = tables.read_table(part.file(passages.FILE)).combine_chunks()
+        return cls(table, VectorIndex.open(part), WordIndex.open(part), encoder, view)
+
+    def search(
+        self,
+        question: str,
+        k: int = 8,
+        *,
+        mode: str = "hybrid",
+        paper_id: str | None = None,
+        categories: Collection[str] | None = None,
+        submitted_before: datetime | None = None,
+        per_paper: int = 3,
+    ) -> Found:
+        """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
+
+        A paper that the question names by id or title is the only one searched. Raises UsageError for an unknown mode
+        or a `k` below 1.
+        """
+        query = self.to_query(question, paper_id)
+        return self.find(query, k, mode=mode, filters=Filters(categories, submitted_before), per_paper=per_paper)
+
+    def to_query(self, question: str, paper_id: str | None = None) -> Query:
+        """Encode a question; the name of a paper in it becomes a filter and is cut from it."""
+        named = self._named.find(question)
+        rest = named.question if words_of(named.question) else question
+        return Query(tuple(words_of(rest)), self.encoder.encode_question(rest), paper_id or named.paper_id)
+
+    def find(
+        self, query: Query, k: int = 8, *, mode: str = "hybrid", filters: Filters = NO_FILTERS, per_paper: int = 3
+    ) -> Found:
+        """As `search`, from the question's vector and words."""
+        if mode not in ranking.MODES or k < 1:
+            raise UsageError(f"mode={mode!r} k={k}: expected one of {', '.join(ranking.MODES)}, and k at least 1.")
+        allowed = self._allowed(query.paper_id, filters)
+        ranked, top_cosine = self._rank(query, mode, allowed, max(N_CANDIDATES, 4 * k))
+        chosen = ranking.cap(ranked, self._papers.number_of_row, k, k if query.paper_id else per_paper)
+        rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in chosen]
+        support_01 = self._support(query, top_cosine, rows) if rows else 0.0
+        return Found(support_01, tuple(to_passage(row, score) for row, (_, score) in zip(rows, chosen, strict=True)))
+
+    def _rank(self, query: Query, mode: str, allowed: np.ndarray | None, n: int) -> tuple[ranking.Ranked, float]:
+        """At most `n` candidates from each side in order, and the best cosine."""
+        import numpy as np
+
+        by_meaning = self._vectors.nearest(query.vector, n, allowed)
+        worded = self._words.scores(query.words)
+        by_words = ranking.best_rows(worded, n, allowed)
+        sides = {"dense": by_meaning, "bm25": by_words, "hybrid": np.union1d(by_meaning, by_words)}
+        rows = sides[mode]
+        top_cosine = self._vectors.scores(query.vector, by_meaning[:1]).max(initial=-1.0)
+        ranked = ranking.rank(mode, rows, self._vectors.scores(query.vector, rows), worded[rows])
+        return ranked, float(top_cosine)
+
+    def _support(self, query: Query, top_cosine: float, rows: Sequence[dict[str, Any]]) -> float:
+        texts = [words_text(row["title"], row["section_path"], row["text"]) for row in rows[: support.N_PASSAGES]]
+        coverage_01 = support.coverage(query.words, self._words.n_rows_with, len(self._table), texts)
+        return support.estimate(top_cosine, coverage_01)
+
+    def _allowed(self, paper_id: str | None, filters: Filters) -> np.ndarray | None:
+        """bool [n_rows] of the passages that may be found; None for all."""
+        import numpy as np
+
+        papers = self._papers
+        if paper_id is None and filters == NO_FILTERS:
+            return None
+        allowed = np.ones(len(papers.numbers), dtype=bool)
+        if paper_id is not None:
+            allowed[:] = False
+            if paper_id in papers.numbers:
+                allowed[papers.numbers[paper_id]] = True
+        if filters.categories is not None:
+            wanted = frozenset(filters.categories)
+            allowed &= np.array([not wanted.isdisjoint(one) for one in papers.categories], dtype=bool)
+        if filters.submitted_before is not None:
+            allowed &= papers.submitted_at < _utc64(filters.submitted_before)
+        of_rows: np.ndarray = allowed[papers.number_of_row]
+        return of_rows
+
+
+def _papers_of(table: pyarrow.Table) -> _Papers:
+    """Papers in the order of their first passage."""
+    import numpy as np
+
+    columns = (table[name].to_pylist() for name in ("paper_id", "title", "categories", "submitted_at"))
+    numbers: dict[str, int] = {}
+    firsts: list[tuple[str, list[str], datetime]] = []
+    number_of_row = np.empty(len(table), dtype=np.int32)
+    for row, (paper_id, title, categories, submitted_at) in enumerate(zip(*columns, strict=True)):
+        if paper_id not in numbers:
+            numbers[paper_id] = len(numbers)
+            firsts.append((title, categories, submitted_at))
+        number_of_row[row] = numbers[paper_id]
+    return _Papers(
+        numbers,
+        [title for title, _, _ in firsts],
+        [frozenset(categories) for _, categories, _ in firsts],
+        np.array([_utc64(submitted_at) for _, _, submitted_at in firsts], dtype="datetime64[us]"),
+        number_of_row,
+    )
+
+
+def _utc64(moment: datetime) -> np.datetime64:
+    import numpy as np
+
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    return np.datetime64(moment, "us")
