@@ -6,6 +6,7 @@ Owns argv, the log's format and exit codes. Results go to stdout, the log to std
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -35,6 +36,7 @@ commands:
   show       a dataset, a part, a paper, a document or a chunk, with its lineage
   config     settings of a stage, each with where it comes from
   search     passages that answer a question
+  serve_chat the chat app over what the lake has released
   copy       the lake's current parts into another lake, verified
   prune      remove what nothing refers to any more
 
@@ -104,6 +106,9 @@ def write_line(text: str) -> None:
 def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
     if name in STAGES:
         return lambda argv: _run_stage(argv, in_spark)
+    if name == "serve_chat":  # by name: the hallway imports no room
+        serve: Callable[[list[str]], int] = importlib.import_module("jobs.serving.serve_chat").serve_command
+        return serve
     from jobs.core import looking, planning, upkeep, walking
 
     commands: dict[str, Callable[[list[str]], int]] = {

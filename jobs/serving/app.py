@@ -1,0 +1,180 @@
+"""The app: routes for programs, the page for people, and the watch over CURRENT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import os
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from jobs.core.errors import JobError
+from jobs.corpus import arxiv
+from jobs.serving import completions
+from jobs.serving.answerer import Found
+from jobs.serving.chat import mount_page
+from jobs.serving.completions import MAX_QUESTION_CHARS, ChatBody
+from jobs.serving.guard import Guard
+from jobs.serving.licences import shown_text
+from jobs.serving.meters import CONTENT_TYPE, Meters
+from jobs.serving.release import Served
+
+log = logging.getLogger(__name__)
+
+FOLLOW_S = 3.0
+RELEASE_HEADER = "x-release-id"
+TOKEN_VARIABLE = "APP_TOKEN"  # noqa: S105  the variable's name
+
+
+class SearchBody(BaseModel):
+    """What `/search` is asked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
+    k: int = Field(default=8, ge=1, le=50)
+    mode: Literal["hybrid", "dense", "bm25"] = "hybrid"
+    paper_id: str | None = None
+    categories: list[str] | None = Field(default=None, max_length=100)
+    submitted_before: datetime | None = None
+
+    @field_validator("paper_id")
+    @classmethod
+    def _without_version(cls, text: str | None) -> str | None:
+        return None if text is None else arxiv.parse_id(text).paper_id
+
+    @field_validator("question")
+    @classmethod
+    def _not_blank(cls, text: str) -> str:
+        if not text.strip():
+            raise ValueError("the question is blank")
+        return text.strip()
+
+
+class LoadBody(BaseModel):
+    """What `/admin/load` is asked."""
+
+    release_id: str = Field(pattern=r"^[0-9a-f]{12}$")
+
+
+def make_app(served: Served, *, is_public: bool = False, follow_s: float = FOLLOW_S) -> FastAPI:
+    """The app over what a lake has released. `is_public`: strangers read it, so passages are cut where they must be."""
+
+    @contextlib.asynccontextmanager
+    async def watching(_app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(served.follow)
+        watch = asyncio.create_task(_watch(served, follow_s))
+        yield
+        watch.cancel()
+
+    app = FastAPI(title="Spark-ArXiv", docs_url=None, redoc_url=None, openapi_url=None, lifespan=watching)
+    meters = Meters()
+    app.add_exception_handler(RequestValidationError, _as_sentence)
+    _add_looks(app, served, meters)
+    _add_answers(app, served, is_public)
+    _add_admin(app, served)
+    mount_page(app, served)
+    app.add_middleware(Guard, meters=meters)
+    return app
+
+
+async def _watch(served: Served, follow_s: float) -> None:
+    while True:
+        await asyncio.sleep(follow_s)
+        try:
+            await asyncio.to_thread(served.follow)
+        except (JobError, OSError, ValueError):
+            log.exception("cannot see what the lake has released; what serves goes on")
+
+
+def _add_looks(app: FastAPI, served: Served, meters: Meters) -> None:
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        release = served.release
+        if release is None:
+            return JSONResponse({"detail": served.why_not}, 503)
+        return JSONResponse({"release_id": release.release_id})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return PlainTextResponse(meters.text(served), media_type=CONTENT_TYPE)
+
+    @app.get("/v1/models")
+    def models() -> dict[str, Any]:
+        return completions.models(served.release)
+
+
+def _add_answers(app: FastAPI, served: Served, is_public: bool) -> None:
+    @app.post("/search")
+    def search(body: SearchBody) -> JSONResponse:
+        release = served.release
+        if release is None:
+            return JSONResponse({"detail": served.why_not}, 503)
+        filters = body.model_dump(exclude={"question", "k"})
+        found = release.search(body.question, body.k, **filters)
+        return JSONResponse(_results(found, is_public), headers={RELEASE_HEADER: release.release_id})
+
+    @app.post("/v1/chat/completions", response_model=None)
+    def chat_completions(body: ChatBody) -> Response:
+        release = served.release
+        refused = completions.why_refused(body, release, served.why_not)
+        if refused is not None or release is None:
+            return refused or completions.refused(503, served.why_not, "no_release")
+        answer = release.answer(body.question)
+        headers = {RELEASE_HEADER: release.release_id}
+        if body.stream:
+            events = completions.streamed(answer, release, body.model)
+            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return JSONResponse(completions.whole(answer, release, body.model), headers=headers)
+
+
+def _add_admin(app: FastAPI, served: Served) -> None:
+    @app.post("/admin/load")
+    def load(body: LoadBody, authorization: Annotated[str, Header()] = "") -> JSONResponse:
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        if not token:
+            return JSONResponse({"detail": f"This app has no {TOKEN_VARIABLE}: it follows CURRENT alone."}, 403)
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode()):
+            return JSONResponse({"detail": f"The token is not this app's {TOKEN_VARIABLE}."}, 401)
+        try:
+            release, answer = served.load(body.release_id)
+        except (JobError, OSError) as error:
+            log.warning("release %s is refused: %s", body.release_id, error)
+            return JSONResponse({"detail": str(error)}, 409)
+        return JSONResponse({"release_id": release.release_id, "answer": answer.text})
+
+
+def _results(found: Found, is_public: bool) -> dict[str, Any]:
+    columns = ("chunk_id", "paper_id", "version", "title", "section", "page")
+    results = [
+        {name: getattr(passage, name) for name in columns}
+        | {
+            "score": float(passage.score),
+            "text": shown_text(passage.text, passage.license, is_public=is_public),
+        }
+        for passage in found.passages
+    ]
+    return {"support_01": float(found.support_01), "results": results}
+
+
+async def _as_sentence(request: Request, error: Exception) -> JSONResponse:
+    """A request that does not fit, told in one sentence, in the form that the route's clients read."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(str(step) for step in first["loc"] if step != "body") or "body"
+    sentence = f"{place}: {first['msg']}."
+    if request.url.path.startswith("/v1/"):
+        return completions.refused(422, sentence, "bad_request")
+    return JSONResponse({"detail": sentence}, 422)

@@ -1,0 +1,293 @@
+"""Releases change places while requests run; one that is broken never serves."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.core.errors import ContractError, InputMissingError, IntegrityError, JobError
+from jobs.core.lake import Lake
+from jobs.serving.release import Served, smoke_answer
+from tests.serving import house
+from tests.serving.house import BM25, NF4, ToyFound, ToySearcher
+
+FIRST, SECOND = (NF4,), (NF4, BM25)
+
+
+class OddSearcher(ToySearcher):
+    """Opens well, and then answers with nothing, or with scores that are no numbers."""
+
+    def __init__(self, found: ToyFound | None) -> None:
+        self.found = found
+
+    def search(self, question: str, k: int = 8, **filters: object) -> ToyFound:
+        if self.found is None:
+            raise ValueError("toy fault")
+        return self.found
+
+
+def served_over(lake: Lake) -> Served:
+    served = Served(lake.root, ToySearcher.open)
+    served.follow()
+    return served
+
+
+def id_of(served: Served) -> str | None:
+    return served.release.release_id if served.release else None
+
+
+def test_app_without_a_lake_says_what_to_run(tmp_path: Path) -> None:
+    served = Served(tmp_path / "nothing", ToySearcher.open)
+    served.follow()
+    assert served.release is None
+    assert "python -m jobs run --goal index" in served.why_not
+
+
+def test_lake_that_comes_later_is_served(lake: Lake) -> None:
+    served = served_over(lake)
+    release_id = house.publish_release(lake)
+    served.follow()
+    assert id_of(served) == release_id
+
+
+def test_pointer_that_moves_is_followed(lake: Lake) -> None:
+    house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    second = house.publish_release(lake, SECOND)
+    served.follow()
+    assert id_of(served) == second
+
+
+def test_load_runs_ahead_of_the_pointer_and_is_not_undone(lake: Lake) -> None:
+    house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    unseen = house.publish_unseen(lake, SECOND)
+    release, answer = served.load(unseen)
+    served.follow()
+    assert id_of(served) == release.release_id == unseen
+    assert answer.citations
+
+
+def test_pointer_that_catches_up_loads_nothing_again(lake: Lake) -> None:
+    house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    served.load(house.publish_unseen(lake, SECOND))
+    house.publish_release(lake, SECOND)
+    served.follow()
+    assert served.reloads == {"ok": 2, "failed": 0}
+
+
+def test_request_keeps_its_release_while_another_takes_over(lake: Lake) -> None:
+    house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    mine = served.release
+    assert mine is not None
+    served.load(house.publish_unseen(lake, [BM25]))
+    assert mine.answer("What does NF4 stand for?").citations[0].paper_id == NF4["paper_id"]
+
+
+def break_index(lake: Lake, release_id: str) -> None:
+    shutil.rmtree(lake.current("indexes", "all").folder)
+
+
+def damage_index(lake: Lake, release_id: str) -> None:
+    flip(lake.current("indexes", "all").folder / house.PASSAGES_FILE)
+
+
+def damage_release(lake: Lake, release_id: str) -> None:
+    flip(lake.part_folder("releases", "all") / release_id / "release.json")
+
+
+def lose_manifest(lake: Lake, release_id: str) -> None:
+    (lake.part_folder("releases", "all") / release_id / "_MANIFEST.json").unlink()
+
+
+def cut_questions(lake: Lake, release_id: str) -> None:
+    path = lake.part_folder("releases", "all") / release_id / "prompts/questions.txt"
+    path.write_text(path.read_text()[:-3])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [break_index, damage_index, damage_release, lose_manifest, cut_questions])
+def test_broken_release_leaves_the_old_one(lake: Lake, harm: object) -> None:
+    first = house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    unseen = house.publish_unseen(lake, SECOND)
+    harm(lake, unseen)
+    with pytest.raises((IntegrityError, InputMissingError)):
+        served.load(unseen)
+    assert id_of(served) == first
+
+
+def test_index_that_raises_when_opened_leaves_the_old_one(lake: Lake) -> None:
+    first = house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    unseen = house.publish_unseen(lake, SECOND, extra_file="refuses")
+    with pytest.raises(ContractError, match="does not open"):
+        served.load(unseen)
+    assert id_of(served) == first
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (None, "toy fault"),
+        (ToyFound(0.0, ()), "finds nothing"),
+        (ToyFound(float("nan"), (house.passage_of(NF4),)), "not numbers"),
+    ],
+)
+def test_release_that_gives_no_answer_leaves_the_old_one(lake: Lake, found: ToyFound | None, says: str) -> None:
+    first = house.publish_release(lake, FIRST)
+    odd = OddSearcher(found)
+    served = Served(lake.root, lambda index: odd if index.manifest.rows == len(SECOND) else ToySearcher.open(index))
+    served.follow()
+    unseen = house.publish_unseen(lake, SECOND)
+    with pytest.raises(ContractError, match=says):
+        served.load(unseen)
+    assert id_of(served) == first
+
+
+@pytest.mark.parametrize("release_id", ["0" * 12, "../../etc", "", "0" * 64])
+def test_release_that_is_not_there_cannot_be_loaded(lake: Lake, release_id: str) -> None:
+    house.publish_release(lake, FIRST)
+    with pytest.raises(InputMissingError):
+        served_over(lake).load(release_id)
+
+
+def test_current_that_does_not_load_is_logged_once(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    house.publish_release(lake, FIRST)
+    served = served_over(lake)
+    house.publish_release(lake, SECOND, extra_file="refuses")
+    for _ in range(3):
+        served.follow()
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert served.reloads == {"ok": 1, "failed": 1}
+
+
+def test_start_on_a_broken_release_says_why(lake: Lake) -> None:
+    house.publish_release(lake, SECOND, extra_file="refuses")
+    served = served_over(lake)
+    assert served.release is None
+    assert "does not open" in served.why_not
+
+
+def test_smoke_question_of_a_whole_release_is_answered(lake: Lake) -> None:
+    house.publish_release(lake)
+    release = served_over(lake).release
+    assert release is not None
+    assert smoke_answer(release).supported
+
+
+@pytest.mark.slow
+def test_fifty_swaps_under_load_fail_no_request_and_mix_no_answer(lake: Lake, soak: int) -> None:
+    """Each release holds one paper, so an answer that cites another one than its release's was mixed."""
+    papers = {house.publish_unseen(lake, [NF4]): NF4["paper_id"]}
+    papers[house.publish_unseen(lake, [BM25])] = BM25["paper_id"]
+    first, second = papers
+    with house.running(lake.root) as app:
+        app.served.load(first)
+        wrong: list[object] = []
+        asked = [0] * 4
+        is_over = threading.Event()
+
+        def ask_on(number: int) -> None:
+            while not is_over.is_set():
+                reply = app.ask("What does NF4 stand for, what is BM25?", stream=bool(number % 2))
+                cited = {paper_id for paper_id in papers.values() if f'"paper_id":"{paper_id}"' in squeezed(reply.text)}
+                named = {name for name in papers if name in reply.text} | {reply.headers.get("x-release-id")}
+                if reply.status_code != 200 or len(named) != 1 or cited != {papers.get(*named)}:
+                    wrong.append((reply.status_code, named, cited))
+                asked[number] += 1
+
+        clients = [threading.Thread(target=ask_on, args=(number,)) for number in range(4)]
+        for client in clients:
+            client.start()
+        for swap in range(50 * soak):
+            app.served.load(second if swap % 2 == 0 else first)
+        is_over.set()
+        for client in clients:
+            client.join()
+    assert wrong == []
+    assert min(asked) > 5
+    assert app.served.reloads == {"ok": 50 * soak + 1, "failed": 0}
+
+
+def squeezed(text: str) -> str:
+    return text.replace('": ', '":')
+
+
+@pytest.mark.slow
+def test_app_follows_the_pointer_while_it_runs(lake: Lake) -> None:
+    first = house.publish_release(lake, FIRST)
+    with house.running(lake.root, follow_s=0.05) as app:
+        assert app.ready_id() == first
+        second = house.publish_release(lake, SECOND)
+        house.wait_until(lambda: app.ready_id() == second)
+
+
+@pytest.mark.slow
+def test_app_without_a_release_is_alive_but_not_ready(lake: Lake) -> None:
+    with house.running(lake.root) as app:
+        assert app.client.get("/healthz").status_code == 200
+        replies = [app.client.get("/readyz"), app.client.post("/search", json={"question": "x"}), app.ask("x")]
+        assert [reply.status_code for reply in replies] == [503, 503, 503]
+        assert "--goal index" in replies[0].json()["detail"]
+
+
+@pytest.mark.slow
+class TestAdmin:
+    """`POST /admin/load`."""
+
+    TOKEN = "toy-token"
+
+    @pytest.fixture(autouse=True)
+    def _token(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("APP_TOKEN", self.TOKEN)
+
+    def load(self, app: house.App, release_id: str, token: str = TOKEN) -> object:
+        headers = {"Authorization": f"Bearer {token}"}
+        return app.client.post("/admin/load", json={"release_id": release_id}, headers=headers)
+
+    def test_release_is_loaded_and_answers(self, lake: Lake) -> None:
+        house.publish_release(lake, FIRST)
+        unseen = house.publish_unseen(lake, SECOND)
+        with house.running(lake.root) as app:
+            reply = self.load(app, unseen)
+            assert (reply.status_code, reply.json()["release_id"]) == (200, unseen)
+            assert reply.json()["answer"]
+            assert app.ready_id() == unseen
+
+    def test_broken_release_is_409_and_the_old_one_serves(self, lake: Lake) -> None:
+        first = house.publish_release(lake, FIRST)
+        unseen = house.publish_unseen(lake, SECOND)
+        damage_index(lake, unseen)
+        with house.running(lake.root) as app:
+            reply = self.load(app, unseen)
+            assert reply.status_code == 409
+            assert "passages.parquet" in reply.json()["detail"]
+            assert app.ready_id() == first
+
+    def test_another_token_is_401(self, app: house.App) -> None:
+        assert self.load(app, "0" * 12, token="guess").status_code == 401
+
+    def test_no_token_at_all_is_401(self, app: house.App) -> None:
+        assert app.client.post("/admin/load", json={"release_id": "0" * 12}).status_code == 401
+
+    def test_id_that_is_none_is_422(self, app: house.App) -> None:
+        assert self.load(app, "../../etc/passwd").status_code == 422
+
+    def test_app_without_a_token_is_403(self, app: house.App, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("APP_TOKEN")
+        assert self.load(app, "0" * 12).status_code == 403
+
+
+def test_every_refusal_is_an_error_of_ours(lake: Lake) -> None:
+    house.publish_release(lake, SECOND, extra_file="refuses")
+    with pytest.raises(JobError):
+        served_over(lake).load(lake.current_key("releases", "all")[:12])

@@ -1,0 +1,75 @@
+"""Text of strangers as Markdown: what a Markdown reader makes of it is that text again, and nothing else."""
+
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from jobs.serving.rendering import answer_in_steps, escaped, link, plain, sources
+from tests.serving import house
+from tests.serving.payloads import PAYLOADS
+from tests.serving.test_answerer import ask
+
+MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
+
+
+def tokens_of(markdown: str) -> list[str]:
+    found = MARKDOWN.parse(markdown)
+    return [token.type for outer in found for token in (outer, *(outer.children or []))]
+
+
+def text_of(markdown: str) -> str:
+    inline = [token for token in MARKDOWN.parse(markdown) if token.type == "inline"]
+    return "".join(child.content for token in inline for child in token.children or [])
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_payload_is_shown_as_the_text_it_is(payload: str) -> None:
+    assert text_of(escaped(payload)) == plain(payload)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_shown_as_itself(text: str) -> None:
+    assert text_of(escaped(text)) == plain(text)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_source_of_a_hostile_paper_is_no_markup_but_ours(payload: str) -> None:
+    citation = ask("What does NF4 stand for?").citations[0]
+    hostile = dataclasses.replace(citation, title=payload, section=payload, quote=payload, url=payload)
+    ours = {"paragraph", "blockquote", "strong"}
+    kinds = {kind.removesuffix("_open").removesuffix("_close") for kind in tokens_of(sources([hostile]))}
+    assert kinds <= ours | {"inline", "text", "text_special", "hardbreak", "softbreak"}
+
+
+def test_address_of_a_paper_becomes_a_link() -> None:
+    assert link("https://arxiv.org/abs/2205.14135v1").endswith("](https://arxiv.org/abs/2205.14135v1)")
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "http://arxiv.org/abs/1", "https://arxiv.org.evil.example/abs/1", "https://arxiv.org/abs/1)[x](y"]
+)
+def test_any_other_address_becomes_nothing(url: str | None) -> None:
+    assert link(url) == ""
+
+
+def test_characters_that_turn_the_text_round_are_removed() -> None:
+    assert plain("a\u202eb\u200b\x00c\n d") == "abc d"
+
+
+def test_answer_grows_by_words_to_the_whole() -> None:
+    answer = ask("What does NF4 stand for?")
+    steps = list(answer_in_steps(answer))
+    assert len(steps) == len(answer.text.split())
+    assert text_of(steps[-1]) == answer.text
+    assert all(after.startswith(before) for before, after in itertools.pairwise(steps))
+
+
+def test_source_names_title_section_page_and_link() -> None:
+    passage = house.passage_of(house.BM25)
+    shown = text_of(sources(ask("What is BM25?", passage).citations[:1]))
+    for part in ("[1] BM25 and what came after", "Ranking › BM25", "page 2", "arxiv.org/abs/2205.14135v1"):
+        assert part in shown
