@@ -13,6 +13,8 @@ from tests.serving.house import App
 from tests.serving.payloads import PAYLOADS
 
 pytestmark = pytest.mark.browser
+# What no answer of ours is made of.
+FOREIGN = ("img", "iframe", "form", "input", "math", "style", "script", "table", "h1", "del", "code", "em")
 QUESTION = "What does NF4 stand for and why does QLoRA use it?"
 
 
@@ -113,17 +115,14 @@ def test_hostile_papers_run_no_script_and_cause_no_request(chromium: Browser, la
     with house.running(lake.root) as app:
         page = opened(chromium, app.url)
         page.wait_for_text("75 papers")
-        foreign = (
-            "img, iframe, form, math, style:not(svg.icon style, button svg style)"  # icons bring styles of their own
-        )
-        before = page.evaluate(f"document.querySelectorAll({foreign!r}).length")
         for number in range(1, len(rows) + 1, 3):  # every form once
             page.type_and_send(f"What does Canary {number} say to every reader?")
             page.wait_for_text(f"Canary {number} says")
             page.wait_for_text(f"2401.{number:05d}v1")
         assert page.dialogs == 0
         assert page.evaluate("document.title") == "Spark-ArXiv"
-        assert page.evaluate(f"document.querySelectorAll({foreign!r}).length") == before
+        found = page.evaluate("[...document.querySelectorAll('#talk *')].map(part => part.localName)")
+        assert set(found) & set(FOREIGN) == set()
         links = page.evaluate("[...document.querySelectorAll('a')].map(link => link.href)")
         assert [link for link in links if not link.startswith(("https://arxiv.org/abs/2401.", app.url))] == []
         assert outside_requests(page, app) == []
