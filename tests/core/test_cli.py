@@ -16,6 +16,8 @@ from jobs.core.stages import STAGES
 from tests.core import toy
 from tests.core.test_durable import HOLDER, kill, start
 
+pytestmark = pytest.mark.slow  # children and files: a second here and there
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ("run", "plan", "list", "show", "config", "search", "copy", "prune")
 WEEK = toy.WINDOWS[0]

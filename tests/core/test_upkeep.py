@@ -21,6 +21,8 @@ from tests.core import toy
 from tests.core.test_durable import flip_bit
 from tests.core.toy import WINDOWS
 
+pytestmark = pytest.mark.slow  # children and files: a second here and there
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PDF_NAMES = [f"2401/2401.0000{n}v1.{hashlib.sha256(b'pdf %d' % n).hexdigest()[:12]}.pdf" for n in range(4)]
 

@@ -136,6 +136,7 @@ def test_lines_longer_than_a_block_come_whole(tmp_path: Path, monkeypatch: pytes
     assert target.getvalue() == LINES
 
 
+@pytest.mark.slow
 def test_mutated_archives_fail_only_with_a_sentence(tmp_path: Path) -> None:
     rng = random.Random(1)
     n_refused = 0

@@ -34,6 +34,7 @@ def corpus() -> Path:
     return shared_corpus()
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(st.builds(ArxivId, PAPER_IDS, VERSIONS))
 def test_id_written_and_parsed_is_the_same(arxiv_id: ArxivId) -> None:
@@ -146,6 +147,7 @@ def test_file_stem_leads_back_to_the_id(paper_id: str) -> None:
     assert arxiv.id_from_file_stem(arxiv.file_stem(paper_id)) == paper_id
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(st.lists(PAPER_IDS, unique=True, min_size=2, max_size=20))
 def test_different_ids_never_share_a_file_name_on_any_file_system(paper_ids: list[str]) -> None:
@@ -153,6 +155,7 @@ def test_different_ids_never_share_a_file_name_on_any_file_system(paper_ids: lis
     assert len(names) == len(paper_ids)
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(st.text() | st.text(alphabet="./\\0123456789v-%F\x00ahept", max_size=24) | PAPER_IDS.map("../{}".format))
 def test_no_text_becomes_a_path_outside_its_folder(text: str) -> None:

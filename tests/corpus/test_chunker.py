@@ -301,6 +301,7 @@ LIMIT_SETS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(papers(), LIMIT_SETS)
 def test_every_rule_holds_for_any_paper(paper, limits):
@@ -328,6 +329,7 @@ def test_tokens_are_counted_anew_where_they_do_not_add_up(byte_level):
     assert [chunk.n_tokens for chunk in chunks] == byte_level.count_batch(texts(chunks))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(paper=papers(), limits=LIMIT_SETS)
 def test_every_rule_holds_for_a_tokenizer_that_is_not_additive(byte_level, paper, limits):

@@ -16,6 +16,8 @@ from jobs.corpus.http_source import HttpSource, Limits
 from jobs.corpus.pdf_addresses import PdfAddresses
 from tests.corpus.fake_arxiv import HEAD, PDF, FakeArxiv, drip, endless, pdf, redirect, reset_after, respond, silence
 
+pytestmark = pytest.mark.slow  # children and files: a second here and there
+
 PAPER = "2205.14135"
 PATH = f"/pdf/{PAPER}v1"
 

@@ -13,6 +13,8 @@ from jobs.core.contracts import DOCUMENT_REASONS
 from jobs.corpus.pdf import Extraction, FirstPage, Limits, PdfReader
 from tests.corpus import make_pdfs
 
+pytestmark = pytest.mark.slow  # children and files: a second here and there
+
 READERS = "tests.corpus.hostile_readers"
 ROUNDS = 10 if os.environ.get("SPARK_ARXIV_SOAK") else 1
 

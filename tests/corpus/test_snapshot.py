@@ -72,6 +72,7 @@ def ids(result: ScanResult) -> dict[str, list[str]]:
     return {name: [paper["paper_id"] for paper in found.rows] for name, found in result.windows.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select_by", ["submitted", "updated"])
 @pytest.mark.parametrize("categories", [(), ("cs.CL",), ("cs.CL", "hep-th"), ("q-fin.ST",)])
 @pytest.mark.parametrize("windows", [WINTER, (WEEK,), (NEXT_WEEK, Window(date(2024, 2, 1), date(2024, 2, 2)))])
@@ -296,6 +297,7 @@ def mixed_lines() -> list[bytes]:
     return [line(), b"", b"garbage", line(number=99)[:-40], b" \r", line(id="x"), *lines]
 
 
+@pytest.mark.slow
 def test_ranges_cut_at_any_byte_give_the_same(tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl"
     path.write_bytes(b"\n".join(mixed_lines()))
