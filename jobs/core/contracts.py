@@ -193,6 +193,33 @@ INDEX_REASONS = {
     "duplicate": Reason("another chunk of the same paper has the same text"),
 }
 
+DRAFT_REASONS = {
+    "no_pair": Reason("the teacher found nothing in the chunk that makes a question"),
+    "instructions": Reason("the chunk gives instructions to a language model, so it is not shown to one"),
+    "truncated": Reason("the teacher's reply was cut at its token limit"),
+    "malformed": Reason("the teacher's reply is no JSON object of the form that was asked for"),
+    "oversized": Reason("the teacher's reply is longer than any pair may be"),
+    "teacher_failed": Reason("the teacher failed on every try (timeout, 429, 5xx)", is_retried=True),
+}
+
+QA_REASONS = {
+    "not_in_index": Reason("its chunk is not in the index: its paper has a newer version or was withdrawn"),
+    "no_evidence": Reason("it quotes nothing of its chunk"),
+    "evidence_not_found": Reason("its quote is not in its chunk, blanks apart"),
+    "question_too_short": Reason("the question has too few words"),
+    "question_too_long": Reason("the question has too many words"),
+    "answer_too_short": Reason("the answer has too few words"),
+    "answer_too_long": Reason("the answer has too many words"),
+    "no_question": Reason("the question does not end with a question mark, or has two"),
+    "answer_in_question": Reason("the question holds the answer"),
+    "points_elsewhere": Reason("it cannot be understood alone: `this paper`, `Table 2`, a pronoun without its noun"),
+    "not_prose": Reason("too few of its characters are letters of words, or it holds control characters"),
+    "instructions": Reason("it, or its quote, gives instructions to a language model"),
+    "duplicate": Reason("another pair of the same split asks the same question"),
+    "near_duplicate": Reason("another pair of the same split asks nearly the same question"),
+    "leak": Reason("a pair of another split, which is kept, asks the same or nearly the same question"),
+}
+
 _TABLE = ("rows.parquet",)
 
 
@@ -273,6 +300,7 @@ DATASETS: dict[str, Dataset] = {
                 "qa_id chunk_ids paper_id question answer evidence question_type is_answerable teacher prompt_version"
             ),
             files=_TABLE,
+            reasons=DRAFT_REASONS,
         ),
         Dataset(
             "indexes",
@@ -290,6 +318,7 @@ DATASETS: dict[str, Dataset] = {
                 " split license scores"
             ),
             files=("rows.parquet", "refused.parquet"),
+            reasons=QA_REASONS,
         ),
         Dataset("bases", "student bases made or converted here; never remade under the same name", grain="name"),
         Dataset("adapters", "LoRA weights with the base they belong to and the papers they learnt from", grain="all"),

@@ -211,7 +211,7 @@ def _difference(
 
 def _age(current: Part | None, version: int) -> str:
     if current is not None and current.manifest.stage_version < version:
-        return f"done by stage version {current.manifest.stage_version}; --upgrade makes it anew with {version}"
+        return f"done by older stage version {current.manifest.stage_version}; --upgrade makes it anew with {version}"
     return "up to date"
 
 

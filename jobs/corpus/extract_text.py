@@ -92,14 +92,17 @@ def _take_over(config: Config, attempt: Attempt) -> pyarrow.Table:
     previous = attempt.previous
     if previous is None or previous.manifest.stage_version != attempt.task.stage_version:
         return dataset.schema().empty_table()
-    pdfs = {(row["paper_id"], row["version"]): row["sha256"] for row in _pdf_rows(attempt.task)}
+    pdfs = {(row["paper_id"], row["version"]): row for row in _pdf_rows(attempt.task)}
     is_same_config = previous.manifest.settings == attempt.task.settings
 
     def stands(row: dict[str, Any]) -> bool:
-        if pdfs.get((row["paper_id"], row["version"])) != row["pdf_sha256"]:
+        pdf = pdfs.get((row["paper_id"], row["version"]))
+        if pdf is None or pdf["sha256"] != row["pdf_sha256"]:
             return False
-        is_within = row["status"] == "ok" and row["n_pages"] <= config.max_pages
-        return is_same_config or (is_within and len(row["text"]) <= config.max_text_chars)
+        if is_same_config or row["status"] != "ok":
+            return is_same_config
+        is_small = pdf["size_bytes"] <= config.max_pdf_mb * 2**20 and row["n_pages"] <= config.max_pages
+        return is_small and len(row["text"]) <= config.max_text_chars
 
     return tables.make_table(dataset, [row for row in previous.rows() if stands(row)])
 

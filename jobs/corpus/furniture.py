@@ -9,7 +9,8 @@ from itertools import pairwise
 from jobs.corpus.lines import Line, Page
 
 STAMP = re.compile(
-    r"arXiv:\s?((?:\d{4}\.\d{4,5}|[a-z\-]+(?:\.[A-Z]{2})?/\d{7})(?:v\d+)?)\s+(?:\[[\w.\-]+\]\s+)?\d{1,2} \w{3} \d{4}"
+    r"(?:arXiv:\s?(?:\d{4}\.\d{4,5}|[a-z\-]+(?:\.[A-Z]{2})?/\d{7})|sample:\d{7})(?:v\d+)?"
+    r"\s+(?:\[[\w.\-]+\]\s+)?\d{1,2} \w{3} \d{4}"
 )
 MARGIN_01 = 0.13  # of the page height: where heads and feet stand
 REPEATED_01 = 0.3  # of the pages of one side
@@ -26,11 +27,11 @@ _ENDS_IN_PAGE = re.compile(r"\D\s+(\d{1,3}|[ivxl]+)$")
 
 
 def find_stamp(page: Page, rotated: list[str]) -> str | None:
-    """The arXiv id with version in the stamp of the first page, or None."""
-    for text in [*rotated, *(line.text for line in page.lines)]:
+    """The stamp of the first page, such as `arXiv:2205.14135v2 [cs.LG] 23 Jun 2022`, or None."""
+    for text in [" ".join(rotated), *(line.text for line in page.lines)]:
         match = STAMP.search(text)
         if match:
-            return match[1]
+            return match[0]
     return None
 
 

@@ -100,7 +100,7 @@ def test_definition_is_in_the_keys_of_the_stages_that_name_it(made: Lake) -> Non
 def test_newer_stage_version_leaves_old_results_standing(made: Lake) -> None:
     newer = toy.filter_papers(version=2)
     assert toy.make(newer, made) == []
-    assert why(newer, made) == "done by stage version 1; --upgrade makes it anew with 2"
+    assert why(newer, made) == "done by older stage version 1; --upgrade makes it anew with 2"
 
 
 def test_upgrade_makes_old_results_again(made: Lake) -> None:

@@ -74,16 +74,21 @@ def test_column_of_numbers_inside_the_text_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "stamp"),
+    "stamp",
     [
-        ("arXiv:2401.00001v2 [cs.LG] 3 Jan 2024", "2401.00001v2"),
-        ("arXiv:hep-th/9108004v1 20 Aug 1991", "hep-th/9108004v1"),
-        ("arXiv:math/0501170v3 [math.CO] 24 Mar 2005", "math/0501170v3"),
-        ("see arXiv:2401.00001 for more", None),
+        "arXiv:2401.00001v2 [cs.LG] 3 Jan 2024",
+        "arXiv:hep-th/9108004v1 20 Aug 1991",
+        "arXiv:math/0501170v3 [math.CO] 24 Mar 2005",
+        "sample:2401008v2 [cs.CL] 31 Jan 2024",
     ],
 )
-def test_stamp_is_read_in_all_its_forms(text: str, stamp: str | None) -> None:
-    assert furniture.find_stamp(page(0), [text]) == stamp
+def test_stamp_is_read_in_all_its_forms(stamp: str) -> None:
+    assert furniture.find_stamp(page(0), [f"{stamp} or more"]) == stamp
+    assert furniture.find_stamp(page(0), stamp.split(" ", 1)) == stamp
+
+
+def test_citation_is_no_stamp() -> None:
+    assert furniture.find_stamp(page(0), ["see arXiv:2401.00001 for more"]) is None
 
 
 def test_contents_with_dots_are_dropped() -> None:
