@@ -160,7 +160,7 @@ def _inputs(
     sentence = None
     if missing:
         maker = next(other for other in STAGES.values() if missing[0].dataset in other.writes)
-        window = f" --window {part}" if maker.grain == "window" else ""
+        window = f" --window {missing[0].part}" if maker.grain == "window" else ""
         sentence = (
             f"{missing[0].dataset}/{missing[0].part} is missing: no CURRENT. "
             f"Make it with: python -m jobs {maker.name} --lake {lake.root}{window}"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow
 
-N_CANDIDATES = 100  # of each kind; more changed nothing in the first 8
+N_CANDIDATES = 100  # of each kind
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 BATCH_CPU = 32
 BATCH_GPU = 256
-MIN_TEXTS_FOR_TRIAL = 4 * precision.N_TEXTS  # a chat asks one question at a time: no trial pays there
+TRIAL_AFTER = 2 * precision.N_TEXTS  # passages: a trial pays where many come, not in a chat
 
 
 def load_transformer(name: str, device: str = "auto") -> TransformerEncoder:
@@ -61,6 +61,7 @@ class TransformerEncoder:
         self._device = device
         self._batch_size = BATCH_CPU if device == "cpu" else BATCH_GPU
         self._is_tried = device != "cpu"
+        self._n_encoded = 0
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """texts [n] -> float32 [n, dim], unit norm. Many texts at once are faster: batches are sorted by length.
@@ -71,7 +72,8 @@ class TransformerEncoder:
 
         if not texts:
             return np.zeros((0, self.card.dim), dtype=np.float32)
-        if not self._is_tried and len(texts) >= MIN_TEXTS_FOR_TRIAL:
+        self._n_encoded += len(texts)
+        if not self._is_tried and self._n_encoded >= TRIAL_AFTER and len(texts) >= precision.N_TEXTS:
             self._try_precisions(list(texts[: precision.N_TEXTS]))
         return self._halving(list(texts))
 

@@ -29,11 +29,16 @@ def words_of(text: str) -> list[str]:
 
 
 def singular(word: str) -> str:
-    """The word without a plural's ending, by the three rules of the S stemmer (Harman 1991, JASIS 42(1))."""
+    """The word without a plural's ending, by the three rules of the S stemmer (Harman 1991, JASIS 42(1)).
+
+    A fourth rule, before its second, makes `indexes` and `losses` meet `index` and `loss`.
+    """
     if len(word) < 4 or not word.endswith("s"):
         return word
     if word.endswith("ies") and not word.endswith(("aies", "eies")):
         return word[:-3] + "y"
+    if word.endswith(("xes", "sses", "shes")):
+        return word[:-2]
     if word.endswith("es") and not word.endswith(("aes", "ees", "oes")):
         return word[:-1]
     return word if word.endswith(("us", "ss")) else word[:-1]

@@ -20,7 +20,7 @@ UNSUPPORTED = "No passage of these papers answers this."
 MAX_SENTENCES = 3
 MAX_NEAREST = 3  # passages named when none answers
 _PERMISSIVE_BUDGET = 900  # characters quoted of one passage at most
-_ENOUGH_01 = 0.75  # a further sentence is worth reading only if it scores this share of the best one
+_ENOUGH_01 = 0.9  # a further sentence is worth reading only if it scores this share of the best one
 _SAME_01 = 0.8  # a sentence of whose words this share stands in another one says nothing new
 
 
@@ -113,11 +113,12 @@ def answer_quoted(question: str, found: Found, *, min_support_01: float = 0.5) -
 
 
 def _candidates(passages: Sequence[Passage]) -> list[Candidate]:
-    return [
-        Candidate(rank, place, text, frozenset(content_words(text)))
-        for rank, passage in enumerate(passages)
-        for place, text in enumerate(sentences(passage.text))
-    ]
+    candidates = []
+    for rank, passage in enumerate(passages):
+        context = frozenset(content_words(f"{passage.title} {passage.section}"))
+        for place, text in enumerate(sentences(passage.text)):
+            candidates.append(Candidate(rank, place, text, frozenset(content_words(text)), context))
+    return candidates
 
 
 def _pick(asks: Sequence[Ask], candidates: list[Candidate], passages: Sequence[Passage]) -> list[Candidate]:
@@ -146,8 +147,11 @@ def _best_first(scored: tuple[float, Candidate]) -> tuple[float, int, int]:
 
 
 def _is_whole(sentence: str) -> bool:
-    """Whether a sentence has its end: headings, items of lists and what a page cut off have none."""
-    return sentence.rstrip('"”’)]')[-1:] in (".", "!", "?")
+    """Whether a sentence has an end: headings, items of lists and what a page cut off have none.
+
+    A comma or colon counts, because a displayed formula parts sentences there.
+    """
+    return sentence.rstrip('"”’)]')[-1:] in (".", "!", "?", ",", ";", ":")
 
 
 def _is_repeated(one: Candidate, picked: Sequence[Candidate]) -> bool:

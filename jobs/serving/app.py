@@ -70,7 +70,6 @@ def make_app(served: Served, *, is_public: bool = False, follow_s: float = FOLLO
 
     @contextlib.asynccontextmanager
     async def watching(_app: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(served.follow)
         watch = asyncio.create_task(_watch(served, follow_s))
         yield
         watch.cancel()
@@ -87,12 +86,13 @@ def make_app(served: Served, *, is_public: bool = False, follow_s: float = FOLLO
 
 
 async def _watch(served: Served, follow_s: float) -> None:
+    """Follow CURRENT from the start on: the app is alive while its first release is loading."""
     while True:
-        await asyncio.sleep(follow_s)
         try:
             await asyncio.to_thread(served.follow)
         except (JobError, OSError, ValueError):
             log.exception("cannot see what the lake has released; what serves goes on")
+        await asyncio.sleep(follow_s)
 
 
 def _add_looks(app: FastAPI, served: Served, meters: Meters) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jobs.serving.sentences import content_words, sentences, word_set
 
-N_QUESTIONS = 3
+N_QUESTIONS = 12  # the app shows the first three that it can answer
 _NAME = r"(?P<name>(?:[A-Z][\w-]+|\d+-bit)(?: (?:[a-z]+-)?[A-Za-z][\w-]+){0,3})(?: \([A-Za-z-]{2,8}\))?"
 _STANDS_FOR = re.compile(rf"{_NAME} stands for [\w-]")
 _IS_A = re.compile(rf"{_NAME} is an? \w")
@@ -17,9 +17,11 @@ _IS_A = re.compile(rf"{_NAME} is an? \w")
 _NO_NAME = word_set(
     "a an the this that these those it its they there here each every one our we such what which any all some another"
     " figure table section equation algorithm theorem appendix note paper work method approach given for in on if when"
-    " since because so thus hence however therefore also another both"
+    " since because so thus hence however therefore also both on towards toward how why can does is are"
 )
 _MAX_WORDS = 4
+_TITLE_END = re.compile(r"[:,] | -+ | – | — | and | by | with | via | using | from ")
+_MAX_TITLE_WORDS = 6
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class _Question:
 
 
 def questions_worth_asking(passages: Iterable[PassageText]) -> tuple[str, ...]:
-    """Three questions, each of another paper where there are as many; the same passages give the same questions.
+    """Questions, best first, each of another paper; the same passages give the same questions in any order.
 
-    What "stands for" something comes first, then what "is a" something, both where a word of the title is near;
-    a paper without either is asked for its main idea.
+    What "stands for" something comes first, then what "is a" something, both where a word of the title is near, then
+    what a short title names.
     """
     best: dict[str, _Question] = {}
     for passage in passages:
@@ -56,18 +58,31 @@ def questions_worth_asking(passages: Iterable[PassageText]) -> tuple[str, ...]:
 
 def _questions_of(passage: PassageText) -> list[_Question]:
     about = frozenset(content_words(passage.title))
-    found = [_Question(f'What is the main idea of "{passage.title}"?', passage.paper_id, 2)]
+    found = []
+    if named := _named_by(passage.title):
+        found.append(_Question(named, passage.paper_id, 2))
     for sentence in sentences(passage.text):
         for worth, pattern, form in ((0, _STANDS_FOR, "What does {} stand for?"), (1, _IS_A, "What is {}?")):
             match = pattern.match(sentence)
-            if match and _is_name(match["name"]) and about & frozenset(content_words(sentence)):
+            if match and _is_name(match["name"], _MAX_WORDS) and about & frozenset(content_words(sentence)):
                 found.append(_Question(form.format(match["name"]), passage.paper_id, worth))
     return found
 
 
-def _is_name(name: str) -> bool:
+def _named_by(title: str) -> str | None:
+    """The question for what a title begins with: `Paged Optimizers and 8-bit Adam` -> What are Paged Optimizers?"""
+    name = _TITLE_END.split(title, maxsplit=1)[0].strip(" .")
+    is_doing = re.match(r"\w+ing ", name) is not None  # "Evaluating Generated Answers"
+    if is_doing or name.endswith("?") or not _is_name(name, _MAX_TITLE_WORDS):
+        return None
+    head = re.split(r" (?:of|for|in|on|to) ", name, maxsplit=1)[0]
+    is_plural = head.endswith("s") and not head.endswith(("ss", "is", "us"))
+    return f"What {'are' if is_plural else 'is'} {name}?"
+
+
+def _is_name(name: str, max_words: int) -> bool:
     words = name.split()
-    return len(words) <= _MAX_WORDS and words[0].lower() not in _NO_NAME
+    return 0 < len(words) <= max_words and words[0].lower() not in _NO_NAME
 
 
 def _order(paper_id: str) -> bytes:

@@ -6,6 +6,8 @@ does not answer never becomes the one that serves.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -32,6 +34,7 @@ QUESTIONS_FILE = "prompts/questions.txt"
 INTRO_FILE = "prompts/intro.txt"
 QUOTED = "quoted"
 PASSAGES_READ = 8
+EXAMPLES = 3
 RETRY_S = 60.0  # how long a release that failed is left alone while nothing serves
 
 OpenRetriever = Callable[[Part], Retriever]
@@ -128,6 +131,12 @@ def smoke_answer(release: Release) -> Answer:
     return answer
 
 
+def examples_of(release: Release) -> tuple[str, ...]:
+    """The first of the release's questions that it answers: what a newcomer is shown must work."""
+    answered = (question for question in release.questions if release.answer(question).supported)
+    return tuple(itertools.islice(answered, EXAMPLES))
+
+
 class Served:
     """The release that answers now, behind one reference, and how another takes its place.
 
@@ -175,13 +184,14 @@ class Served:
         return self._release is None and time.monotonic() - self._failed_at > RETRY_S
 
     def _try(self, key: str) -> None:
+        said_before, self.why_not = self.why_not, f"Release {key[:KEY_LENGTH]} is being loaded."
         try:
             self._swap(Lake.open(self.root), key)
         except JobError as error:
             self._failed_at = time.monotonic()
             said = f"Release {key[:KEY_LENGTH]} does not load: {error}"
             serving = self._release.release_id if self._release else "nothing"
-            if said != self.why_not:
+            if said != said_before:
                 log.error("%s %s serves on.", said, serving)
             self.why_not = said
 
@@ -189,6 +199,7 @@ class Served:
         try:
             release = open_release(lake, key, self._open_index)
             answer = smoke_answer(release)
+            release = dataclasses.replace(release, questions=examples_of(release))
         except JobError:
             self.reloads["failed"] += 1
             raise

@@ -15,16 +15,22 @@ from dataclasses import dataclass
 from jobs.serving.sentences import content_words
 
 MAX_ASKS = 3
+_CONTEXT_SHARE = 0.5  # what a word in title or section counts for, beside one in the sentence
+_RANK_BONUS = 0.5  # for a sentence of the best passage; half of it for the second, and so on
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sentence that may answer: its passage's rank, its place in it, and its content words."""
+    """A sentence that may answer: its passage's rank, its place in it, and its content words.
+
+    `context` are the content words of title and section, which the sentence may take for granted.
+    """
 
     rank: int
     place: int
     text: str
     words: frozenset[str]
+    context: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,14 @@ def sentence_counts(candidates: Sequence[Candidate]) -> Counter[str]:
 def worth(ask: Ask, candidate: Candidate, counts: Counter[str], n_sentences: int) -> float:
     """How well a sentence answers what is asked: 0 without a common word, about 1 for all of them."""
     weights = {word: math.log((n_sentences + 1) / (counts[word] + 0.5)) + 0.1 for word in ask.words if counts[word]}
-    total = sum(weights.values())
-    if not total:
+    said = sum(weight for word, weight in weights.items() if word in candidate.words)
+    if not said:
         return 0.0
-    coverage = sum(weight for word, weight in weights.items() if word in candidate.words) / total
-    if not coverage:
-        return 0.0
-    return coverage + _form_bonus(ask, candidate.text) + 0.15 / (1 + candidate.rank) - _flaws(candidate.text)
+    understood = sum(weight for word, weight in weights.items() if word in candidate.context - candidate.words)
+    coverage = (said + _CONTEXT_SHARE * understood) / sum(weights.values())
+    # A "because" about something else answers no why: the form counts as far as the sentence is about the question.
+    form = _form_bonus(ask, candidate.text) * min(1.0, 2 * coverage)
+    return coverage + form + _RANK_BONUS / (1 + candidate.rank) - _flaws(candidate.text)
 
 
 _CAUSE = re.compile(r"\b(?:because|since|so that|in order to|due to|therefore|thus|to avoid|the reason)\b", re.I)
@@ -96,11 +103,20 @@ def _form_bonus(ask: Ask, text: str) -> float:
     return 0.0
 
 
+_LABEL = re.compile(r"(?:Table|Figure|Fig\.|Algorithm|Equation) \d+[:.]")
+_SIGNPOST = re.compile(r"(?:In )?(?:this|the present) (?:note|paper|article|work|section|chapter|survey)\b", re.I)
+_BACKWARDS = re.compile(r"\b(?:this|it|them|these|so)[.!]$")
+
+
 def _flaws(text: str) -> float:
-    """What makes a sentence a bad quote: too short, begun in the middle, a question, or more signs than letters."""
+    """What makes a bad quote: cut, short, a caption, a signpost, a question, leaning on others, mostly signs."""
     letters_01 = sum(char.isalpha() or char == " " for char in text) / len(text)
     return (
-        0.2 * (not text[0].isupper())
+        0.2 * text[0].islower()
+        + 0.2 * text.endswith((",", ";", ":"))
+        + 0.3 * bool(_LABEL.match(text))
+        + 0.3 * bool(_SIGNPOST.match(text))
+        + 0.3 * bool(_BACKWARDS.search(text))
         + 0.3 * (len(text.split()) < 5)
         + 0.3 * text.endswith("?")
         + 0.4 * (letters_01 < 0.75)

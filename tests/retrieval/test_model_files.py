@@ -93,6 +93,6 @@ def test_folder_without_weights_is_missing_input(tmp_path: Path) -> None:
 def test_name_that_is_nowhere_is_missing_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputMissingError, match="nobody/nothing.*no folder of this name"):
+    with pytest.raises(InputMissingError, match=r"nobody/nothing.*no folder of this name"):
         model_files.find_model("nobody/nothing")
     assert model_files.installed_revision("nobody/nothing") is None

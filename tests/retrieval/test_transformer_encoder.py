@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,15 +13,16 @@ from jobs.core.errors import ContractError, UsageError
 from jobs.retrieval.model_files import Card
 from jobs.retrieval.transformer_encoder import BATCH_GPU, TransformerEncoder, load_transformer
 
+pytestmark = pytest.mark.slow  # imports torch
+
 CARD = Card("toy", "c" * 64, 4, "mean", 5)
 
 
 class ToyModel:
     """Answers as SentenceTransformer does; memory for `room` texts at once."""
 
-    prompts = {"document": "doc: "}
-
     def __init__(self, room: int = 10_000, value: float = 2.0) -> None:
+        self.prompts = {"document": "doc: "}
         self.room = room
         self.value = value
         self.batch_sizes: list[int] = []
@@ -79,6 +81,17 @@ def test_texts_are_measured_with_their_prompt() -> None:
 def test_precision_is_that_of_the_device() -> None:
     assert TransformerEncoder(CARD, ToyModel(), "cuda").precision == "float16"
     assert TransformerEncoder(CARD, ToyModel(), "cpu").precision == "float32"
+
+
+def test_trial_comes_once_when_many_passages_came(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = TransformerEncoder(CARD, ToyModel(), "cpu")
+    with caplog.at_level(logging.INFO):
+        for n_texts in (40, 1, 10):
+            encoder.encode(["text"] * n_texts)
+        assert "precision=" not in caplog.text
+        for n_texts in (32, 64):
+            encoder.encode(["text"] * n_texts)
+    assert caplog.text.count("precision=") == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -111,7 +111,9 @@ def browser() -> Iterator[Browser]:
         command = [program, *FLAGS, f"--user-data-dir={folder}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            with connect(_tab_address(Path(folder)), max_size=None, open_timeout=30, proxy=None) as socket:
+            with connect(
+                _tab_address(Path(folder)), max_size=None, open_timeout=30, close_timeout=1, proxy=None
+            ) as socket:
                 yield Browser(socket)
         finally:
             process.terminate()

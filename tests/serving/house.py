@@ -27,7 +27,7 @@ from jobs.core.runner import Request
 from jobs.core.stages import STAGES
 from jobs.serving import merge_and_deploy
 from jobs.serving.app import make_app
-from jobs.serving.release import Served
+from jobs.serving.release import OpenRetriever, Served
 from jobs.serving.sentences import content_words
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
@@ -205,9 +205,13 @@ def publish_unseen(lake: Lake, rows: Sequence[dict[str, Any]], extra_file: str |
 
 
 @contextlib.contextmanager
-def running(root: Path, *, follow_s: float = 60.0, is_public: bool = False) -> Iterator[App]:
-    """The app over a lake, in a thread, on a free port of the loopback."""
-    served = Served(root, ToySearcher.open)
+def running(
+    root: Path, *, follow_s: float = 60.0, is_public: bool = False, open_index: OpenRetriever | None = None
+) -> Iterator[App]:
+    """The app over a lake, in a thread, on a free port of the loopback. Its release is loaded, unless `open_index`."""
+    served = Served(root, open_index or ToySearcher.open)
+    if open_index is None:
+        served.follow()
     app = make_app(served, is_public=is_public, follow_s=follow_s)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=1
