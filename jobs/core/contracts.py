@@ -299,7 +299,7 @@ DATASETS: dict[str, Dataset] = {
             columns=_names(
                 "qa_id chunk_ids paper_id question answer evidence question_type is_answerable teacher prompt_version"
             ),
-            files=_TABLE,
+            files=("rows.parquet", "asked.parquet"),
             reasons=DRAFT_REASONS,
         ),
         Dataset(

@@ -1,0 +1,265 @@
+"""Sentences of a passage that can be understood alone, each taken apart into subject, verb and the rest.
+
+No parser and no model: a list of verbs, and rules about what may stand before one. What they are not sure of they give
+up, so a sentence that is returned is nearly always taken apart rightly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jobs.tuning.english import (
+    ADVERBS,
+    AFTER_VERB,
+    ALSO_NOUNS,
+    AUXILIARIES,
+    NEVER_FIRST,
+    NEVER_FRONTED,
+    NEVER_IN_SUBJECT,
+    NEVER_OBJECT,
+    NOUNS_TOO,
+    NUMBERS,
+    PLURAL_AUXILIARIES,
+    PREPOSITIONS,
+    SINGULAR_AUXILIARIES,
+    VERBS,
+    base_form,
+    word_set,
+)
+
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|al|cf|vs|etc|figs?|eqs?|secs?|tab|nos?|resp|approx|ca|dr|prof)|\b[a-z])\.$", re.IGNORECASE
+)
+# An inline value, as in "k = 60", reads like prose.
+_VALUE = re.compile(r"\b\w+ = [\d.,]+\w*")
+_CITATION = re.compile(r"\s*\[\d+(?:\s*[,–-]\s*\d+)*\]")
+_UNFIT = re.compile(
+    r"[∑∏√∈∉≤≥≪≫≈∞∂∇⊤∥⌈⌊¯˜ˆ∝→⇐⇔∩∪•=|{}\\]|\(\d+\)|[.!?]\d|\w{3,}\. [a-z]|“[^”]*$"
+    r"|\b(?:Tables?|Figures?|Fig|Sections?|Listing|Algorithm|Appendix|Chapter|Eqs?|Proposition|Theorem|Lemma)\.? ?[\d(]"
+    r"|\b(?:this|these|such(?! as)|the above|above(?! \d)|below|here|we|our|us|I|my|you|your)\b"
+    r"|\b(?:latter|former|following)\b",
+    re.IGNORECASE,
+)
+_STOP = re.compile(r"(?<=[.!?])[”\"’)]?\s+(?=[“\"(]?[A-Z0-9])")
+_NAME_TAIL = re.compile(r"\b(?:and (?:others|colleagues|co-workers|co-authors)|et al)$")
+_ASIDE = re.compile(
+    r"^(?P<subject>[^,;:]{3,70}), (?:which|who|whose|an?|the|or|by|published|introduced|proposed|described)\b"
+    r"[^,;:]{2,140}, (?P<rest>(?!and |or |but |which |who )[^,]+.*)$"
+)
+_FRONTED = re.compile(
+    r"^(?P<front>(?:In|With|For|At|On|From|After|Before|During|If|When|Where|Without|Under|Among|Unlike|To)"
+    r" [^,;:]{3,90}), (?P<main>(?!and |or |but |which |who |when |if )[^,].*)$"
+)
+_EMPTY_FRONT = re.compile(
+    r"^(?:For (?:example|instance)|In (?:contrast|return|addition|turn|fact|other words|short|both))\b"
+)
+_LISTED_NAME = re.compile(r"[A-Z][^\W\d_]+(?:-[A-Z][^\W\d_]+)?,")
+_LIST_OF_NAMES = re.compile(
+    r"[A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?(?:, [A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?)* and [A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?"
+)
+_COMMON_ENDINGS = tuple(
+    word_set("tion tions sion ing ings ment ity ness ance ence ism ics es ers")
+)  # of words that are no names
+MIN_CHARS, MAX_CHARS = 24, 330
+MAX_SUBJECT_WORDS = 8
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """`raw` is verbatim (blanks apart); `clean` has no citation marks."""
+
+    raw: str
+    clean: str
+
+
+@dataclass(frozen=True)
+class Clause:
+    """`subject` as it stands inside a question; `verb` as written; `rest` follows it, without the final stop."""
+
+    subject: str
+    verb: str
+    rest: str
+    is_plural: bool
+
+    @property
+    def base(self) -> str:
+        """The verb's base form; an auxiliary stays as it is."""
+        return self.verb if self.verb in AUXILIARIES else base_form(self.verb)
+
+    @property
+    def does(self) -> str:
+        """The auxiliary that asks for the verb: do, does or did."""
+        if self.verb != self.base and not self.verb.endswith("s"):
+            return "did"
+        return "do" if self.is_plural else "does"
+
+
+def standalone_sentences(text: str) -> Iterator[Sentence]:
+    """Sentences of running text that point nowhere else: no formula, no pronoun of the text, no `Table 2`."""
+    for paragraph in re.split(r"\n\s*\n", text):
+        for raw in _split(" ".join(paragraph.split())):
+            clean = _CITATION.sub("", raw)
+            if MIN_CHARS <= len(clean) <= MAX_CHARS and clean.endswith(".") and _is_fit(clean):
+                yield Sentence(raw, clean)
+
+
+def without_aside(sentence: str) -> str:
+    """The sentence without what stands between commas behind its subject: `X, a kind of Y, does Z` -> `X does Z`."""
+    match = _ASIDE.match(sentence)
+    return f"{match['subject']} {match['rest']}" if match else sentence
+
+
+def fronted(sentence: str) -> tuple[str, str]:
+    """What stands before the main clause (empty if nothing does, or it needs its context) and the main clause.
+
+    `With rank 16, LoRA trains …` -> (`With rank 16`, `LoRA trains …`).
+    """
+    match = _FRONTED.match(sentence)
+    if match is None or word_set(match["front"].lower()) & NEVER_FRONTED or _EMPTY_FRONT.match(match["front"]):
+        return "", sentence
+    main = match["main"]
+    return match["front"], main[0].upper() + main[1:]
+
+
+def parse(sentence: str, context: str) -> Clause | None:
+    """Subject, verb and rest of a sentence whose subject stands alone; None if in doubt.
+
+    `context` is the text around it, which tells names from words that are capital because they come first.
+    """
+    words = sentence.removesuffix(".").split()
+    place = _verb_place(words)
+    if place is None:
+        return None
+    subject_words = words[: place - 1] if words[place - 1] in ADVERBS else words[:place]
+    verb, rest = words[place], " ".join(words[place + 1 :])
+    rest = re.sub(rf"^(?:{'|'.join(sorted(ADVERBS))}) ", "", rest)
+    if not _stands_alone(subject_words):
+        return None
+    is_plural = _is_plural(subject_words)
+    if not _agrees(verb, is_plural) or not rest or _points_back(rest):
+        return None
+    return Clause(in_question(" ".join(subject_words), context), verb, rest, is_plural)
+
+
+def in_question(phrase: str, context: str) -> str:
+    """A phrase from the start of a sentence as it stands inside one: lower case unless it is a name."""
+    first, _, others = phrase.partition(" ")
+    if first in ("A", "An", "The"):
+        return f"{first.lower()} {others}"
+    if not first[1:].islower() or first.endswith("’s") or _NAME_TAIL.search(phrase):
+        return phrase
+    n_as_name = len(re.findall(rf"[a-z,;(] {re.escape(first)}\b", context))
+    n_as_word = len(re.findall(rf"(?<![\w.]){re.escape(first.lower().removesuffix('s'))}s?(?![\w.]\w)", context))
+    if n_as_name > n_as_word or re.match(r"(?:[A-Z]|and [A-Z])", others):
+        return phrase
+    is_common = n_as_word or others[:1].islower() or first.endswith(_COMMON_ENDINGS)
+    return first.lower() + (f" {others}" if others else "") if is_common else phrase
+
+
+def _split(paragraph: str) -> list[str]:
+    found: list[str] = []
+    start = 0
+    for stop in _STOP.finditer(paragraph):
+        if not _ABBREVIATION.search(paragraph[start : stop.start()]):
+            found.append(paragraph[start : stop.end()].strip())
+            start = stop.end()
+    return [*found, paragraph[start:].strip()]
+
+
+def _is_fit(sentence: str) -> bool:
+    sentence = _VALUE.sub("", sentence)
+    is_balanced = all(sentence.count(left) == sentence.count(right) for left, right in ("()", "[]", "“”"))
+    return is_balanced and _UNFIT.search(sentence) is None and len(sentence.split()) <= 50
+
+
+def _verb_place(words: list[str]) -> int | None:
+    for place, word in enumerate(words[: MAX_SUBJECT_WORDS + 2]):
+        if word.endswith((",", ";", ":")):
+            if _LISTED_NAME.fullmatch(word):
+                continue
+            return None
+        if place == 0:
+            continue
+        if word in AUXILIARIES:
+            return place
+        if base_form(word) in VERBS and place + 1 < len(words) and _is_verb(words, place):
+            return place
+    return None
+
+
+def _is_verb(words: list[str], place: int) -> bool:
+    """Whether a word that may be a verb or a noun is a verb here."""
+    verb, after = words[place], words[place + 1]
+    if (after in AFTER_VERB or after[0].isdigit()) and (verb in VERBS or verb.endswith("s")):
+        return True
+    if after in NEVER_OBJECT or after in AUXILIARIES or after.endswith("ly"):
+        return False
+    if verb in VERBS or not verb.endswith("s"):  # base form or past
+        return _is_list_of_names(words[:place])
+    is_singular = words[0] in ("A", "An") and place <= 4  # "a retriever finds": no plural noun stands behind "a"
+    is_name = place == 1 and words[0][0].isupper() and any(char.isdigit() or char.isupper() for char in words[0][1:])
+    return is_singular or is_name or words[place - 1] in ADVERBS or verb not in ALSO_NOUNS
+
+
+def _is_list_of_names(words: list[str]) -> bool:
+    text = " ".join(words)
+    return _LIST_OF_NAMES.fullmatch(text) is not None or (_NAME_TAIL.search(text) is not None and len(words) <= 4)
+
+
+def _stands_alone(words: list[str]) -> bool:
+    lowered = [word.lower().strip("“”\"'()") for word in words]
+    if not words or len(words) > MAX_SUBJECT_WORDS or lowered[0] in NEVER_FIRST or lowered[-1] in PREPOSITIONS:
+        return False
+    if _is_list_of_names(words):
+        return words[0][0].isupper()
+    if "," in "".join(words):
+        return False
+    if "such" in lowered[:-1] and lowered[lowered.index("such") + 1] == "as":
+        return _stands_alone(words[: lowered.index("such")])
+    if any(word in NEVER_IN_SUBJECT or word.isdigit() for word in lowered) or len(lowered[-1]) < 2:
+        return False
+    if lowered[0].endswith("ly") or (lowered[0] in VERBS and lowered[0] not in NOUNS_TOO):
+        return False
+    if lowered[0] == "the":
+        is_rich = len(words) > 3 or any(re.search(r"[A-Z\d-]", word) for word in words[1:])
+        return is_rich and lowered[1] not in NUMBERS
+    if lowered[0] in ("a", "an"):
+        return len(words) >= 2
+    is_word = words[0][0].isupper() or words[0][0].isdigit() or "." in words[0] or "_" in words[0]
+    return is_word and any(len(word) > 2 or word.isupper() for word in words)
+
+
+def _is_plural(words: list[str]) -> bool:
+    lowered = [word.lower() for word in words]
+    ends = [place for place, word in enumerate(lowered) if word in PREPOSITIONS and place > 0]
+    head = lowered[ends[0] - 1] if ends else lowered[-1]
+    before = lowered[: ends[0]] if ends else lowered
+    if "and" in before:
+        return True
+    if "such" in lowered:
+        return _is_plural(words[: lowered.index("such")])
+    if words[0].lower() in ("a", "an"):
+        return False
+    head = head.strip("()")
+    if any(map(str.isdigit, head)):
+        return False
+    return head.endswith("s") and not head.endswith(("ss", "us", "is", "ics")) and not words[-1].isupper()
+
+
+def _points_back(rest: str) -> bool:
+    """Whether the object is a pronoun, which only the sentence before explains."""
+    first, second = [*rest.split(), ""][:2]
+    place = second if first in PREPOSITIONS or first in VERBS or second == "them" else first
+    return (
+        place.strip(":,;.") in ("it", "them", "so", "ones")
+        or re.search(r"\b(?:of|before|after) (?:it|them)$", rest[:60]) is not None
+    )
+
+
+def _agrees(verb: str, is_plural: bool) -> bool:
+    if verb in AUXILIARIES:
+        return not (is_plural and verb in SINGULAR_AUXILIARIES) and not (not is_plural and verb in PLURAL_AUXILIARIES)
+    is_past = verb not in VERBS and not verb.endswith("s")
+    return is_past or is_plural == (verb in VERBS)

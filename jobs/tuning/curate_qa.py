@@ -1,0 +1,180 @@
+"""Keep the pairs that pass every check, split them by paper, and say of the others why not.
+
+Reads drafts, indexes. Writes qa: rows.parquet has the kept pairs, refused.parquet the others with their reason. A test
+question stays where one of another split asks the same, so nothing that is tested is trained on.
+Run: python -m jobs curate_qa
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.core import tables
+from jobs.core.config import setting
+from jobs.core.contracts import DATASETS
+from jobs.core.definition import split_of
+from jobs.core.lake import Attempt, Lake, Part, PartTask
+from jobs.core.manifest import Counts, Input
+from jobs.retrieval import passages
+from jobs.retrieval.encoder import load_encoder
+from jobs.retrieval.index_view import View
+from jobs.tuning import duplicates, qa_checks
+from jobs.tuning.duplicates import Asked
+from jobs.tuning.qa_checks import QA
+
+if TYPE_CHECKING:
+    import pyarrow
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+REFUSED_FILE = "refused.parquet"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of this stage; the salt of the split is in the lake's definition."""
+
+    near_duplicate_cosine: float = setting(
+        duplicates.NEAR_COSINE, "cosine above which two questions count as the same", affects_rows=True
+    )
+    device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
+
+
+@dataclass(frozen=True)
+class _Passages:
+    """What the index knows of chunks: text and licence by chunk id."""
+
+    texts: dict[str, str]
+    licences: dict[str, str | None]
+
+    @classmethod
+    def read(cls, index: Part) -> _Passages:
+        """The chunks of the index's view; older versions and withdrawn papers are not among them."""
+        table = tables.read_table(index.file(passages.FILE), ["chunk_id", "text", "license"])
+        ids = table["chunk_id"].to_pylist()
+        texts, licences = (dict(zip(ids, table[name].to_pylist(), strict=True)) for name in ("text", "license"))
+        return cls(texts, licences)
+
+
+def inputs(lake: Lake, part: str) -> list[tuple[Input, Part | None]]:
+    """The index, and of every window the newest complete set of shards; see `complete_sets`."""
+    found = complete_sets(lake)
+    drafts: list[tuple[Input, Part | None]] = [(one.as_input, one) for one in found]
+    if not drafts:
+        window = next(iter(lake.parts("chunks")), "WINDOW")
+        drafts = [lake.input_of("drafts", f"{window}/0-of-1")]
+    return [*drafts, lake.input_of("indexes", part)]
+
+
+def complete_sets(lake: Lake) -> list[Part]:
+    """Shards of every window that were all made from the same chunks; of several such sets the newest."""
+    sets: dict[tuple[str, int, str], list[Part]] = {}
+    for name in lake.parts("drafts"):
+        part = lake.current("drafts", name)
+        if part is not None:
+            window, _, shard = name.partition("/")
+            n_shards = int(shard.partition("-of-")[2])
+            sets.setdefault((window, n_shards, part.manifest.inputs[0].digest), []).append(part)
+    newest: dict[str, tuple[str, int]] = {}
+    chosen: dict[str, list[Part]] = {}
+    for (window, n_shards, _), found in sorted(sets.items()):
+        age = (max(part.manifest.created_at for part in found), n_shards)
+        if len(found) == n_shards and age >= newest.get(window, ("", 0)):
+            newest[window], chosen[window] = age, found
+    return [part for window in sorted(chosen) for part in chosen[window]]
+
+
+def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
+    """Check every pair of the parts that the task names, whatever is current by now."""
+    for task in tasks:
+        with lake.attempt(task) as attempt:
+            read = {one: lake.published(one.dataset, one.part, str(one.key)) for one in task.inputs}
+            index = next(part for one, part in read.items() if one.dataset == "indexes")
+            drafts = [part for one, part in read.items() if one.dataset == "drafts"]
+            _curate(config, lake, attempt, drafts, index)
+
+
+def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part], index: Part) -> None:
+    known = _Passages.read(index)
+    drafted = {row["qa_id"]: row for part in drafts for row in part.rows()}  # a paper that moved is in two windows
+    rows = [_with_split(row, lake.definition.split_salt, known) for row in drafted.values()]
+    reasons = {row["qa_id"]: reason for row in rows if (reason := _reason(row, known)) is not None}
+    asked = _kept(rows, reasons)
+    reasons |= _by_id(asked, duplicates.exact(asked))
+    asked = _kept(rows, reasons)
+    reasons |= _by_id(asked, _near(config, View.read(index), asked))
+    _write(attempt, rows, reasons)
+
+
+def _with_split(row: Row, salt: str, known: _Passages) -> Row:
+    scores = [
+        {"name": "question_words", "value": float(len(row["question"].split()))},
+        {"name": "answer_words", "value": float(len(row["answer"].split()))},
+    ]
+    licence = known.licences.get(next(iter(row["chunk_ids"]), ""))
+    return row | {"split": split_of(salt, row["paper_id"]), "license": licence, "scores": scores}
+
+
+def _reason(row: Row, known: _Passages) -> str | None:
+    texts = [known.texts.get(chunk_id) for chunk_id in row["chunk_ids"]]
+    if not texts or None in texts:
+        return "not_in_index"
+    if row["is_answerable"] and len(row["evidence"]) != len(texts):
+        return "no_evidence"
+    for quote, text in zip(row["evidence"] or [""], texts, strict=False):
+        qa = QA(row["question"], row["answer"], quote or "", text or "", row["is_answerable"])
+        if reason := qa_checks.first_reason(qa):
+            return reason
+    return None
+
+
+def _kept(rows: Sequence[Row], reasons: dict[str, str]) -> list[Asked]:
+    return [Asked(row["qa_id"], row["question"], row["split"]) for row in rows if row["qa_id"] not in reasons]
+
+
+def _by_id(asked: Sequence[Asked], refused: dict[int, str]) -> dict[str, str]:
+    return {asked[place].qa_id: reason for place, reason in refused.items()}
+
+
+def _near(config: Config, view: View, asked: Sequence[Asked]) -> dict[int, str]:
+    if len(asked) < 2:
+        return {}
+    vectors = load_encoder(view.encoder, device=config.device).encode([one.question for one in asked])
+    return duplicates.near(asked, vectors, config.near_duplicate_cosine)
+
+
+def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> None:
+    """Both files, ordered by paper, chunk and id."""
+    dataset = DATASETS["qa"]
+    ordered = sorted(rows, key=lambda row: (row["paper_id"], row["chunk_ids"], row["question_type"], row["qa_id"]))
+    kept = [row for row in ordered if row["qa_id"] not in reasons]
+    refused = [row for row in ordered if row["qa_id"] in reasons]
+    written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, kept)])
+    table = _refused_table(refused, reasons)
+    tables.write_tables(attempt.folder / REFUSED_FILE, table.schema, [table])
+    splits = Counter(row["split"] for row in kept)
+    log.info("pairs by split: %s", ", ".join(f"{name} {splits[name]}" for name in ("train", "validation", "test")))
+    attempt.finish(
+        Counts.of(dataset, len(kept), Counter(reasons.values())),
+        rows=written.n_rows,
+        digest=written.digest,
+        extra={
+            "splits": dict(splits),
+            "types": dict(Counter(row["question_type"] for row in kept)),
+            "papers": {name: len({row["paper_id"] for row in kept if row["split"] == name}) for name in splits},
+        },
+    )
+
+
+def _refused_table(rows: Sequence[Row], reasons: dict[str, str]) -> pyarrow.Table:
+    import pyarrow as pa
+
+    table = tables.make_table(DATASETS["qa"], rows)
+    return table.append_column("reason", pa.array([reasons[row["qa_id"]] for row in rows], pa.string()))

@@ -1,0 +1,174 @@
+"""A teacher behind HTTP: any server that speaks OpenAI's chat protocol (vLLM, llama.cpp, Ollama, a paid one).
+
+What the server answers is a stranger's text: it is read up to a limit and a deadline, asked for again where that may
+help, and judged in `teacher.read_pair`. The key comes from the environment alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jobs.core.errors import UsageError
+from jobs.tuning import prompts
+from jobs.tuning.teacher import TeacherReply, TeacherRequest, TeacherSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+KEY_NAMES = ("SPARK_ARXIV_TEACHER_KEY", "OPENAI_API_KEY")
+MAX_BODY_BYTES = 1 << 20
+LONGEST_WAIT_S = 60.0
+RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+# The strictest form that the server accepts is asked for; a server that knows none is only asked in words.
+FORMATS: tuple[dict[str, Any] | None, ...] = (
+    {"type": "json_schema", "json_schema": {"name": "pair", "strict": True, "schema": prompts.QA_SCHEMA}},
+    {"type": "json_object"},
+    None,
+)
+_FAILED = TeacherReply(None, "teacher_failed")
+_MALFORMED = TeacherReply(None, "malformed")
+_OVERSIZED = TeacherReply(None, "oversized")
+
+
+@dataclass(frozen=True)
+class _Got:
+    """One answer of the server: its status, its body (None: longer than any reply may be), when to come back."""
+
+    status: int
+    body: bytes | None
+    retry_after_s: float | None
+
+
+class OpenAITeacher:
+    """See the module. `sleep` is what tests replace so that waiting costs nothing."""
+
+    prompt_version = prompts.TEACHER_PROMPT
+
+    def __init__(self, settings: TeacherSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Raises UsageError without an address or a model."""
+        if not settings.url or not settings.url.startswith(("http://", "https://")):
+            raise UsageError(
+                "teacher openai has no address. Expected --teacher-url http://127.0.0.1:8000/v1 or the like."
+            )
+        if not settings.model:
+            raise UsageError("teacher openai has no model. Expected --teacher-model NAME, as the server calls it.")
+        self._settings = settings
+        self._address = f"{settings.url.rstrip('/')}/chat/completions"
+        self._sleep = sleep
+        self._format = 0  # place in FORMATS; only ever moves on
+        self.name = f"openai:{settings.model}"
+
+    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
+        """Ask with bounded concurrency; replies in the order of the requests.
+
+        Raises UsageError where the server refuses key, model or address (401, 403, 404): the next try would too.
+        """
+        if not requests:
+            return []
+        import httpx
+
+        limits = httpx.Limits(max_connections=self._settings.concurrency)
+        key = next((os.environ[name] for name in KEY_NAMES if os.environ.get(name)), "")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        with (
+            httpx.Client(headers=headers, timeout=self._settings.timeout_s, limits=limits, trust_env=False) as client,
+            ThreadPoolExecutor(self._settings.concurrency) as threads,
+        ):
+            return list(threads.map(lambda request: self._ask(client, request), requests))
+
+    def _ask(self, client: httpx.Client, request: TeacherRequest) -> TeacherReply:
+        for attempt in range(self._settings.tries):
+            got = self._post_accepted(client, request)
+            if got is not None and got.status not in RETRIED_STATUS:
+                return self._reply(got)
+            if attempt + 1 < self._settings.tries:
+                self._sleep(_wait_s(attempt, got, request.seed))
+        return _FAILED
+
+    def _post_accepted(self, client: httpx.Client, request: TeacherRequest) -> _Got | None:
+        """The server's answer in the strictest form that it does not refuse (400)."""
+        got = None
+        for form in range(self._format, len(FORMATS)):
+            got = self._post(client, request, FORMATS[form])
+            if got is None or got.status != 400 or FORMATS[form] is None:
+                break
+            log.info("%s refuses response_format %s", self.name, FORMATS[form])
+            self._format = max(self._format, form + 1)
+        return got
+
+    def _post(self, client: httpx.Client, request: TeacherRequest, form: dict[str, Any] | None) -> _Got | None:
+        """The server's answer, or None if none came in time."""
+        import httpx
+
+        messages = prompts.teacher_messages(request.text, request.title, request.section, request.question_type)
+        content = {
+            "model": self._settings.model,
+            "messages": messages,
+            "max_tokens": self._settings.max_new_tokens,
+            "temperature": 0,
+            "seed": request.seed,
+        } | ({"response_format": form} if form else {})
+        ends_at = time.monotonic() + self._settings.timeout_s
+        try:
+            with client.stream("POST", self._address, json=content) as response:
+                body = _read(response, ends_at)
+                return _Got(response.status_code, body, _retry_after_s(response.headers.get("retry-after")))
+        except (httpx.HTTPError, TimeoutError) as error:
+            log.info("%s: %s", self.name, error or type(error).__name__)
+            return None
+
+    def _reply(self, got: _Got) -> TeacherReply:
+        if got.status in (401, 403, 404):
+            raise UsageError(
+                f"{self._address} answers {got.status} for model {self._settings.model!r}. Check --teacher-url, "
+                f"--teacher-model and the key in {' or '.join(KEY_NAMES)}."
+            )
+        if got.body is None:
+            return _OVERSIZED
+        return read_completion(got.body) if got.status == 200 else _MALFORMED
+
+
+def read_completion(body: bytes) -> TeacherReply:
+    """The reply in the body of a chat completion."""
+    try:
+        choice = json.loads(body)["choices"][0]
+        text, finish = choice["message"]["content"], choice.get("finish_reason")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return _MALFORMED
+    if not isinstance(text, str):  # a refusal or a tool call has no content
+        return _MALFORMED
+    return TeacherReply(text, is_cut=finish == "length")
+
+
+def _read(response: httpx.Response, ends_at: float) -> bytes | None:
+    """The body; None if it is too long. Raises TimeoutError for a server that drips past the deadline."""
+    body = b""
+    for piece in response.iter_bytes():
+        body += piece
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if time.monotonic() > ends_at:
+            raise TimeoutError("the reply did not end in time")
+    return body
+
+
+def _retry_after_s(text: str | None) -> float | None:
+    return float(text) if text is not None and text.isdigit() else None
+
+
+def _wait_s(attempt: int, got: _Got | None, seed: int) -> float:
+    """What the server asks for, else 1, 2, 4 … seconds, each moved by up to a half so that shards do not meet."""
+    if got is not None and got.retry_after_s is not None:
+        return min(got.retry_after_s, LONGEST_WAIT_S)
+    jitter = random.Random(f"{seed} {attempt} {os.getpid()}").uniform(0.5, 1.5)  # noqa: S311  no secret
+    return float(min(2**attempt * jitter, LONGEST_WAIT_S))

@@ -1,0 +1,153 @@
+"""Who writes question-answer pairs: one protocol, three kinds, chosen by name.
+
+`extractive` are rules, `transformers` a model in this process, `openai` a server that speaks OpenAI's protocol. Each
+gives raw JSON text; what a reply is worth is decided here, in one place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jobs.core.errors import UsageError
+
+MAX_REPLY_CHARS = 20_000  # twenty times the largest pair that the schema admits
+# A JSON escape that TeX never meant: "\beta" is a backspace and "eta" to a JSON parser.
+_EATEN = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r", "\t": r"\t", "\n": r"\n"}
+_EATEN_ESCAPE = re.compile("[\x07\x08\x0b\x0c\r\t\n](?=[A-Za-z])")
+_TEX_WORD = re.compile(
+    r"a(?:lpha|pprox)|b(?:eta|ar|f|egin|ig|m|ot|reve)|t(?:ext|extbf|extit|au|an|anh|heta|ilde|imes|o|op)"
+    r"|n(?:abla|e|eg|eq|u|ot|otin)|f(?:rac|orall|lat)|r(?:ho|ight|ightarrow|m)|v(?:arepsilon|arphi|ec|ee)"
+)
+
+
+@dataclass(frozen=True)
+class TeacherRequest:
+    """One pair that a teacher is asked for. `seed` depends on the chunk and the type alone."""
+
+    text: str
+    title: str
+    section: str
+    question_type: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class TeacherReply:
+    """Raw JSON text, or why there is none (a reason of `drafts`). `is_cut`: it ended at the token limit."""
+
+    text: str | None
+    reason: str | None = None
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a reply says, blanks at the ends removed. `is_repaired`: its JSON had to be mended."""
+
+    question: str
+    answer: str
+    evidence: str
+    is_repaired: bool = False
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """What a teacher needs to know; each kind reads its own."""
+
+    model: str | None = None
+    url: str | None = None
+    batch_size: int = 8
+    concurrency: int = 8
+    max_new_tokens: int = 400
+    timeout_s: float = 120.0
+    tries: int = 5
+    quantize: bool = False
+    device: str = "auto"
+
+
+class Teacher(Protocol):
+    """Anything that writes pairs. `name` carries its revision; `prompt_version` names what it is asked with."""
+
+    name: str
+    prompt_version: str
+
+    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
+        """One reply a request, in order. Deterministic for equal requests as far as the kind can be."""
+
+
+def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
+    """The teacher of that kind. Raises UsageError for an unknown kind or a setting that it lacks."""
+    if kind not in TEACHERS:
+        raise UsageError(f"teacher {kind!r} is unknown. Expected one of: {', '.join(sorted(TEACHERS))}.")
+    return TEACHERS[kind](settings)
+
+
+def read_pair(reply: TeacherReply) -> Pair | str:
+    """The pair of a reply, or the reason why it is none.
+
+    A reply that was cut is never mended: json_repair would close a half answer into a plausible short one.
+    """
+    if reply.reason is not None:
+        return reply.reason
+    text = reply.text or ""
+    if len(text) > MAX_REPLY_CHARS:
+        return "oversized"
+    if reply.is_cut:
+        return "truncated"
+    content, is_repaired = _load(text)
+    fields = [content.get(name) for name in ("question", "answer", "evidence")] if isinstance(content, dict) else []
+    words = [restore_tex(field).strip() for field in fields if isinstance(field, str)]
+    if len(words) != 3 or not all(words):
+        return "malformed"
+    question, answer, evidence = words
+    return Pair(question, answer, evidence, is_repaired)
+
+
+def restore_tex(text: str) -> str:
+    """Give back the backslashes that JSON took from TeX commands; a newline or tab before another word is a blank."""
+
+    def restore(match: re.Match[str]) -> str:
+        letter = _EATEN[match[0]]
+        word = re.match(r"[A-Za-z]+", text[match.end() :])
+        is_tex = word is not None and _TEX_WORD.fullmatch(letter[1] + word[0]) is not None
+        return letter if is_tex or match[0] in "\x07\x08\x0b\x0c" else " "
+
+    return _EATEN_ESCAPE.sub(restore, text)
+
+
+def _load(text: str) -> tuple[Any, bool]:
+    try:
+        return json.loads(text), False
+    except ValueError:
+        from json_repair import repair_json
+
+        return repair_json(text, return_objects=True), True
+
+
+def _extractive(_settings: TeacherSettings) -> Teacher:
+    from jobs.tuning.extractive import ExtractiveTeacher
+
+    return ExtractiveTeacher()
+
+
+def _transformers(settings: TeacherSettings) -> Teacher:
+    from jobs.tuning.transformers_teacher import TransformersTeacher
+
+    return TransformersTeacher(settings)
+
+
+def _openai(settings: TeacherSettings) -> Teacher:
+    from jobs.tuning.openai_teacher import OpenAITeacher
+
+    return OpenAITeacher(settings)
+
+
+TEACHERS: dict[str, Callable[[TeacherSettings], Teacher]] = {
+    "extractive": _extractive,
+    "transformers": _transformers,
+    "openai": _openai,
+}

@@ -1,0 +1,147 @@
+"""A teacher in this process: a chat model of transformers whose every finished reply parses, by construction.
+
+On a GPU the weights may be NF4, so that a 7B fits a T4; a batch that does not fit the memory is halved.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.core.errors import UsageError
+from jobs.tuning import prompts
+from jobs.tuning.bases import model_digest
+from jobs.tuning.json_mask import JsonMask, tokenizer_for
+from jobs.tuning.loading import be_quiet, choose_precision, text_of
+from jobs.tuning.teacher import TeacherReply, TeacherRequest, TeacherSettings
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+FAILED = TeacherReply(None, "teacher_failed")
+
+
+class TransformersTeacher:
+    """Greedy, so that a request has one reply. The model is loaded when the first request comes."""
+
+    prompt_version = prompts.TEACHER_PROMPT
+
+    def __init__(self, settings: TeacherSettings) -> None:
+        """Raises UsageError without a model, or for a name on the Hub that is not pinned (NAME@REVISION)."""
+        self._settings = settings
+        self._model: Any = None
+        self._tokenizer: Any = None
+        self._grammar_tokenizer: Any = None
+        self._source, self._revision = _source_of(settings.model)
+        self.name = (
+            f"transformers:{Path(self._source).name}@{(self._revision or model_digest(Path(self._source)))[:12]}"
+        )
+
+    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
+        """Batches of equal length, so that little is padding; replies in the order of the requests."""
+        if not requests:
+            return []
+        self._load()
+        asked = [self._prompt(request) for request in requests]
+        order = sorted(range(len(asked)), key=lambda place: (len(asked[place]), place))
+        replies: dict[int, TeacherReply] = {}
+        for start in range(0, len(order), self._settings.batch_size):
+            batch = order[start : start + self._settings.batch_size]
+            replies |= dict(zip(batch, self._write_fitting([asked[place] for place in batch]), strict=True))
+        return [replies[place] for place in range(len(asked))]
+
+    def _prompt(self, request: TeacherRequest) -> str:
+        messages = prompts.teacher_messages(request.text, request.title, request.section, request.question_type)
+        return text_of(self._tokenizer, messages, is_open=True)
+
+    def _write_fitting(self, texts: list[str]) -> Iterator[TeacherReply]:
+        """Halve what does not fit the memory; one text that does not fit alone failed."""
+        import torch
+
+        try:
+            replies = self._generate(texts)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            if len(texts) == 1:
+                log.warning("one prompt of %d characters does not fit the memory", len(texts[0]))
+                yield FAILED
+                return
+            log.info("out of memory with %d prompts: halved", len(texts))
+            middle = len(texts) // 2
+            yield from self._write_fitting(texts[:middle])
+            yield from self._write_fitting(texts[middle:])
+            return
+        yield from replies
+
+    def _generate(self, texts: list[str]) -> list[TeacherReply]:
+        import torch
+
+        inputs = self._tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(
+            self._model.device
+        )
+        mask = JsonMask(self._grammar_tokenizer, prompts.QA_SCHEMA, self._model.config.vocab_size)
+        with torch.inference_mode():
+            made = self._model.generate(
+                **inputs,
+                max_new_tokens=self._settings.max_new_tokens,
+                do_sample=False,
+                logits_processor=[mask],
+                pad_token_id=self._tokenizer.pad_token_id,
+            )
+        return self._replies(made[:, inputs["input_ids"].shape[1] :], mask)
+
+    def _replies(self, made: torch.Tensor, mask: JsonMask) -> list[TeacherReply]:
+        """made [rows, n] new token ids. A row whose JSON is not closed was cut at the limit."""
+        mask.consume_last(made[:, -1].tolist())
+        texts = self._tokenizer.batch_decode(made, skip_special_tokens=True)
+        return [TeacherReply(text, is_cut=not mask.is_finished(row)) for row, text in enumerate(texts)]
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        if Path(self._source).is_dir():
+            be_quiet()
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+        precision = choose_precision(self._settings.device)
+        if self._settings.quantize and not precision.is_on_gpu:
+            raise UsageError("--teacher-4bit true needs a GPU, and there is none here. Expected --teacher-4bit false.")
+        dtype = getattr(torch, precision.dtype)
+        quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        self._model = AutoModelForCausalLM.from_pretrained(
+            self._source,
+            revision=self._revision,
+            dtype=dtype,
+            device_map={"": precision.device},
+            attn_implementation="sdpa",  # flash attention needs Ampere
+            quantization_config=quantization if self._settings.quantize else None,
+        )
+        self._tokenizer = AutoTokenizer.from_pretrained(self._source, revision=self._revision, padding_side="left")
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.unk_token or self._tokenizer.eos_token
+        self._grammar_tokenizer = tokenizer_for(self._tokenizer, self._model.config.vocab_size)
+        log.info("teacher %s dtype=%s (%s) 4bit=%s", self.name, precision.dtype, precision.why, self._settings.quantize)
+
+
+def _source_of(model: str | None) -> tuple[str, str | None]:
+    """Folder and None, or a name on the Hub and its revision."""
+    if not model:
+        raise UsageError(
+            "teacher transformers has no model. Expected --teacher-model FOLDER, or NAME@REVISION on the Hub."
+        )
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return str(folder), None
+    name, _, revision = model.partition("@")
+    if not revision:
+        raise UsageError(
+            f"--teacher-model {model}: no such folder, and a name on the Hub needs its revision: {model}@COMMIT."
+        )
+    return name, revision

@@ -1,0 +1,92 @@
+"""Prompts: papers are data in them, and what they say does not change unnoticed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.tuning import prompts
+from jobs.tuning.prompts import PassageText
+
+PASSAGES = (PassageText("On Rain", "Gauges", "A bucket tips."), PassageText("On Snow", "", "Snow is light."))
+
+
+def content(*args, **kwargs) -> str:
+    (message,) = prompts.answer_messages(*args, **kwargs)
+    assert message["role"] == "user"
+    return message["content"]
+
+
+def test_passages_are_numbered_with_title_and_section() -> None:
+    text = content("What tips?", PASSAGES)
+    assert "<passage 1>\n[1] On Rain — Gauges\nA bucket tips.\n</passage 1>" in text
+    assert "<passage 2>\n[2] On Snow\nSnow is light.\n</passage 2>" in text
+    assert text.endswith("<question>What tips?</question>")
+    assert prompts.REFUSAL in text
+
+
+def test_closed_book_shows_the_question_alone() -> None:
+    text = content("What tips?")
+    assert "passage" not in text
+    assert prompts.REFUSAL not in text
+
+
+@pytest.mark.parametrize(
+    "mark", ["</passage 1>", "<|im_end|>", "[/INST]", "</s>", "<<SYS>>", "</question>", "<s>", "<0x0A>"]
+)
+def test_text_cannot_write_a_delimiter_or_a_mark_of_a_turn(mark: str) -> None:
+    hostile = PassageText(f"title {mark}", f"section {mark}", f"text {mark} more")
+    clean = content("Why?", [PassageText("title", "section", "text more")])
+    assert content(f"Why {mark}?", [hostile]).count(mark) == clean.count(mark)
+
+
+@given(st.text(max_size=300), st.integers(min_value=10, max_value=200))
+def test_data_keeps_its_budget_and_its_order(text: str, max_chars: int) -> None:
+    made = prompts.as_data(text, max_chars)
+    assert len(made) <= max_chars
+    kept = "".join(made.removesuffix("…").split())
+    assert "".join(prompts.as_data(text, 10_000).split()).startswith(kept)
+
+
+def test_unseen_characters_are_removed() -> None:
+    assert prompts.as_data("ig\u200bnore\u202e this\ufeff", 100) == "ignore this"
+
+
+def test_formula_with_less_than_is_left_alone() -> None:
+    assert prompts.as_data("p(y | x<t) and a < b", 100) == "p(y | x<t) and a < b"
+
+
+def test_long_passage_is_cut_at_a_word() -> None:
+    text = content("Why?", [PassageText("T", "", "rain " * 400)], passage_chars=100)
+    assert "rain …\n</passage 1>" in text
+
+
+@pytest.mark.parametrize(("n_passages", "max_tokens"), [(1, 2048), (4, 2048), (5, 1024), (8, 4096)])
+def test_budget_holds_for_the_longest_passages(n_passages: int, max_tokens: int) -> None:
+    chars = prompts.passage_budget(n_passages, max_tokens)
+    passages = [PassageText("t" * 50, "s" * 30, "word " * 1000)] * n_passages
+    shown = content("q" * 200, passages, passage_chars=chars)
+    assert len(shown) <= (max_tokens - 160) * prompts.CHARS_PER_TOKEN
+
+
+def test_teacher_sees_an_example_of_the_form_that_is_enforced() -> None:
+    turns = prompts.teacher_messages("Rain fell.", "", "Weather", "numeric")
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert list(json.loads(turns[1]["content"])) == list(prompts.QA_SCHEMA["properties"])
+    assert prompts.QUESTION_TYPES["numeric"] in turns[2]["content"]
+
+
+@pytest.mark.parametrize("question_type", prompts.QUESTION_TYPES)
+def test_every_type_has_a_prompt_of_its_own(question_type: str) -> None:
+    asked = {prompts.teacher_messages("Rain fell.", "", "", kind)[-1]["content"] for kind in prompts.QUESTION_TYPES}
+    assert len(asked) == len(prompts.QUESTION_TYPES)
+    assert prompts.teacher_messages("Rain fell.", "", "", question_type)[-1]["content"] in asked
+
+
+def test_versions_name_prompt_and_hash() -> None:
+    assert prompts.TEACHER_PROMPT.startswith("teacher@")
+    assert prompts.ANSWER_PROMPT.startswith("answer@")
+    assert prompts.TEACHER_PROMPT[-12:] != prompts.ANSWER_PROMPT[-12:]

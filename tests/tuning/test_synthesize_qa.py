@@ -1,0 +1,283 @@
+"""Drafts: what is asked, in what order, once; and what a kill, another number of shards or another teacher changes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from jobs.core.errors import TryAgainError, UsageError, YieldError
+from jobs.core.lake import Lake
+from jobs.core.manifest import Counts
+from jobs.tuning import asking, outcomes, teacher
+from jobs.tuning.teacher import TeacherReply
+from tests.tuning import chunk_house as house
+from tests.tuning.injected import ORDERS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PART = f"{house.WINDOW}/0-of-1"
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lake of 12 chunks of 4 papers, and the scripted teacher."""
+    monkeypatch.setattr(teacher, "TEACHERS", dict(teacher.TEACHERS))
+    made = house.new_lake(tmp_path / "lake")
+    house.publish_chunks(made, house.chunks())
+    house.register(made)
+    return made
+
+
+def counts(lake: Lake, part: str = PART) -> Counts:
+    found = lake.current("drafts", part)
+    assert found is not None
+    return found.manifest.counts
+
+
+def papers_asked(lake: Lake) -> Counter[str]:
+    by_text = {row["text"]: row["paper_id"] for row in house.chunks()}
+    return Counter(by_text[text] for text, kind in house.asked(lake) if kind == "why")
+
+
+def test_every_chunk_gives_a_pair_of_each_type(lake: Lake) -> None:
+    house.synthesize(lake)
+    rows = house.drafts(lake)
+    assert len(rows) == 24
+    assert {row["question_type"] for row in rows} == set(house.TYPES)
+    assert all(row["evidence"][0] in row["answer"] and row["teacher"] == "scripted@1" for row in rows)
+    assert counts(lake) == Counts(read=12, kept=12)
+
+
+def test_second_run_does_nothing(lake: Lake) -> None:
+    house.synthesize(lake)
+    n_asked = len(house.asked(lake))
+    assert house.synthesize(lake) == []
+    assert len(house.asked(lake)) == n_asked
+
+
+def test_chunks_are_asked_round_robin_over_papers(lake: Lake) -> None:
+    house.synthesize(lake, chunks_asked_per_window=6)
+    assert sorted(papers_asked(lake).values()) == [1, 1, 2, 2]
+
+
+def test_raising_the_number_of_chunks_only_adds(lake: Lake) -> None:
+    house.synthesize(lake, chunks_asked_per_window=5)
+    before = house.drafts(lake)
+    house.synthesize(lake, chunks_asked_per_window=9)
+    after = house.drafts(lake)
+    assert len(before) == 10
+    assert len(after) == 18
+    assert all(row in after for row in before)
+    assert max(Counter(house.asked(lake)).values()) == 1
+
+
+def test_lowering_the_number_keeps_what_was_asked(lake: Lake) -> None:
+    house.synthesize(lake)
+    before = house.drafts(lake)
+    house.synthesize(lake, chunks_asked_per_window=2)
+    assert house.drafts(lake) == before
+    assert len(house.asked(lake)) == 24
+
+
+def test_three_shards_give_the_rows_of_one(lake: Lake, tmp_path: Path) -> None:
+    house.synthesize(lake, chunks_asked_per_window=8)
+    other = house.new_lake(tmp_path / "other")
+    house.publish_chunks(other, house.chunks())
+    house.register(other)
+    for shard in (2, 0, 1):
+        assert house.synthesize(other, n_shards=3, shard=shard, chunks_asked_per_window=8) == [
+            f"{house.WINDOW}/{shard}-of-3"
+        ]
+    assert house.drafts(other, 3) == house.drafts(lake)
+
+
+def test_another_number_of_shards_takes_everything_over(lake: Lake) -> None:
+    house.synthesize(lake)
+    house.synthesize(lake, n_shards=3)
+    assert house.drafts(lake, 3) == house.drafts(lake)
+    assert len(house.asked(lake)) == 24
+
+
+@pytest.mark.parametrize("settings", [{"n_shards": 0}, {"shard": 3, "n_shards": 3}, {"question_types": ("riddle",)}])
+def test_impossible_setting_is_refused(lake: Lake, settings: dict) -> None:
+    with pytest.raises(UsageError, match=r"[Ee]xpected"):
+        house.synthesize(lake, **settings)
+
+
+def test_new_version_of_a_paper_asks_what_is_new(lake: Lake) -> None:
+    house.synthesize(lake)
+    rows = house.chunks()
+    rows[0] = house.chunk(rows[0]["paper_id"], 0, text="New layers are wide because memory is cheap today. " * 8)
+    house.publish_chunks(lake, rows)
+    house.synthesize(lake)
+    assert [text for text, _ in house.asked(lake)[24:]] == [rows[0]["text"]] * 2
+
+
+def test_moved_text_keeps_its_pair_and_names_its_new_chunk(lake: Lake) -> None:
+    house.synthesize(lake)
+    ids = {row["qa_id"] for row in house.drafts(lake)}
+    rows = [row | {"version": 2, "chunk_id": row["chunk_id"].replace("v1", "v2")} for row in house.chunks()]
+    house.publish_chunks(lake, rows)
+    house.synthesize(lake)
+    assert {row["qa_id"] for row in house.drafts(lake)} == ids
+    assert all("v2#" in row["chunk_ids"][0] for row in house.drafts(lake))
+    assert len(house.asked(lake)) == 24
+
+
+def test_another_teacher_counts_for_what_was_not_asked_yet(lake: Lake) -> None:
+    house.synthesize(lake, chunks_asked_per_window=4)
+    house.register(lake, name="scripted@2")
+    house.synthesize(lake)
+    assert Counter(row["teacher"] for row in house.drafts(lake)) == {"scripted@1": 8, "scripted@2": 16}
+
+
+def test_reask_replaces_the_pairs_of_another_teacher_once(lake: Lake) -> None:
+    house.synthesize(lake)
+    house.register(lake, name="scripted@2")
+    assert house.synthesize(lake) == []
+    assert house.synthesize(lake, reask=True) == [PART]
+    assert {row["teacher"] for row in house.drafts(lake)} == {"scripted@2"}
+    assert house.synthesize(lake, reask=True) == []
+    assert len(house.asked(lake)) == 48
+
+
+def test_chunk_without_a_pair_is_counted_by_its_worst_reason_and_not_asked_again(lake: Lake) -> None:
+    replies = [TeacherReply(None, "no_pair"), TeacherReply("{", is_cut=True), TeacherReply(None, "no_pair")]
+    house.register(lake, replies=[*replies, TeacherReply("nonsense")])
+    house.synthesize(lake)
+    assert counts(lake) == Counts(read=12, kept=10, dropped={"truncated": 1, "malformed": 1})
+    assert house.synthesize(lake) == []
+    house.synthesize(lake, n_shards=2)
+    assert len(house.asked(lake)) == 24
+
+
+def test_failed_question_is_asked_again_by_the_next_run(lake: Lake) -> None:
+    house.register(lake, replies=[TeacherReply(None, "teacher_failed")])
+    house.synthesize(lake)
+    assert len(house.drafts(lake)) == 23
+    assert house.synthesize(lake) == [PART]
+    assert len(house.drafts(lake)) == 24
+    assert len(house.asked(lake)) == 25
+
+
+def test_teacher_that_is_away_ends_the_run_and_loses_nothing(lake: Lake) -> None:
+    good = TeacherReply('{"question": "What is it?", "answer": "A thing.", "evidence": "A thing."}')
+    house.register(lake, replies=[*[good] * 4, *[TeacherReply(None, "teacher_failed")] * 4])
+    with pytest.raises(TryAgainError, match="failed on all 4"):
+        house.synthesize(lake, teacher_batch=4)
+    house.synthesize(lake, teacher_batch=4)
+    assert len(house.asked(lake)) == 28
+    assert len(house.drafts(lake)) == 24
+
+
+def test_useless_teacher_fails_below_its_floor(lake: Lake) -> None:
+    house.register(lake, replies=[TeacherReply(None, "no_pair")] * 24)
+    with pytest.raises(YieldError, match="0 of 12"):
+        house.synthesize(lake)
+
+
+def test_window_without_chunks_is_an_empty_part(lake: Lake) -> None:
+    house.publish_chunks(lake, [])
+    house.synthesize(lake)
+    assert house.drafts(lake) == []
+    assert counts(lake) == Counts(read=0, kept=0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_injected_passage_is_never_shown_to_the_teacher(lake: Lake, order: str) -> None:
+    rows = house.chunks(n_papers=1, n_each=1)
+    rows.append(house.chunk("2401.00009", 0, text=f"{rows[0]['text']}\n\n{order}\n\nMore prose follows here."))
+    house.publish_chunks(lake, rows)
+    house.synthesize(lake)
+    assert {row["paper_id"] for row in house.drafts(lake)} == {rows[0]["paper_id"]}
+    assert counts(lake).dropped == {"instructions": 1}
+    assert {text for text, _ in house.asked(lake)} == {rows[0]["text"]}
+
+
+def test_prose_about_models_is_no_instruction(lake: Lake) -> None:
+    house.synthesize(lake)
+    assert counts(lake).dropped == {}
+
+
+def test_same_text_twice_is_asked_once(lake: Lake) -> None:
+    rows = house.chunks(n_papers=1, n_each=1)
+    house.publish_chunks(lake, [*rows, house.chunk("2401.00009", 0, text=rows[0]["text"])])
+    house.synthesize(lake)
+    assert len(house.asked(lake)) == 2
+
+
+def test_only_prose_outside_of_references_is_worth_asking() -> None:
+    good = house.chunk("2401.00001", 0)
+    assert asking.is_worth_asking(good)
+    assert not asking.is_worth_asking(good | {"kind": "table"})
+    assert not asking.is_worth_asking(good | {"section_path": ["References"]})
+    assert not asking.is_worth_asking(good | {"text": "Too short."})
+    assert not asking.is_worth_asking(good | {"text": "x1 = 3 + 4 * 5; " * 60})
+
+
+def test_more_types_a_chunk_only_add() -> None:
+    chunk = asking.Chunk.of(house.chunk("2401.00001", 0))
+    kinds = ("definition", "method", "why", "numeric")
+    asked = [asking.types_of(chunk, kinds, n) for n in (1, 2, 3, 0)]
+    assert [len(one) for one in asked] == [1, 2, 3, 4]
+    assert all(less == more[: len(less)] for less, more in itertools.pairwise(asked))
+
+
+def committed(lake: Lake) -> set[tuple[str, str]]:
+    """Row keys in batches and parts."""
+    files = [*lake.root.glob("drafts/*/*/_work/*/*.parquet"), *lake.root.glob(f"drafts/*/*/*/{outcomes.ASKED_FILE}")]
+    return {outcome.key for path in files for outcome in outcomes.read(path)}
+
+
+def kill_in_the_middle(lake: Lake, delay_s: float) -> None:
+    """Start the stage in a process of its own and kill it some time after its first question."""
+    n_before = len(house.asked(lake))
+    command = [sys.executable, house.__file__, str(lake.root), "0.1", "2"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(command, env=environment) as process:
+        while len(house.asked(lake)) == n_before and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_killed_at_random_ends_with_the_same_rows_and_asks_nothing_committed_twice(
+    lake: Lake, tmp_path: Path, soak: int
+) -> None:
+    seeded = random.Random(19)
+    by_text = {row["text"]: row["text_hash"] for row in house.chunks()}
+    n_left = 0
+    for _ in range(10 * soak):
+        known, n_before = committed(lake), len(house.asked(lake))
+        kill_in_the_middle(lake, seeded.uniform(0.0, 0.2))
+        asked_now = {(by_text[text], kind) for text, kind in house.asked(lake)[n_before:]}
+        assert not asked_now & known
+        n_left += bool(list(lake.root.glob("drafts/*/*/_work/*/*.parquet")))
+    house.synthesize(lake, n_shards=2)
+    undisturbed = house.new_lake(tmp_path / "undisturbed")
+    house.publish_chunks(undisturbed, house.chunks())
+    house.register(undisturbed)
+    house.synthesize(undisturbed, n_shards=2)
+    assert house.drafts(lake, 2) == house.drafts(undisturbed, 2)
+    assert len(house.drafts(lake, 2)) == 24
+    assert n_left >= 2  # else the kills met nothing
+    assert not list(lake.root.glob("drafts/*/*/_attempts/*"))
+
+
+def test_outcomes_of_the_part_say_what_became_of_everything(lake: Lake) -> None:
+    house.register(lake, replies=[TeacherReply(None, "no_pair")])
+    house.synthesize(lake)
+    part = lake.current("drafts", PART)
+    assert part is not None
+    found = outcomes.read(part.file(outcomes.ASKED_FILE))
+    assert Counter(outcome.reason for outcome in found) == {None: 23, "no_pair": 1}
+    assert part.manifest.extra["asked"] == {"pair": 23, "no_pair": 1}

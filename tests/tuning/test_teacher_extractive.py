@@ -1,0 +1,146 @@
+"""The teacher made of rules: sentences whose question we know, and sentences that must give none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobs.tuning.clauses import fronted, in_question, parse, standalone_sentences
+from jobs.tuning.extractive import pairs_of
+from jobs.tuning.prompts import QUESTION_TYPES
+from jobs.tuning.teacher import (
+    Pair,
+    TeacherReply,
+    TeacherRequest,
+    TeacherSettings,
+    load_teacher,
+    read_pair,
+    restore_tex,
+)
+
+
+def questions(text: str) -> dict[str, str]:
+    return {kind: pair["question"] for kind, pair in pairs_of(text).items()}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind", "question"),
+    [
+        ("XR7 stands for extended range of seven.", "definition", "What does XR7 stand for?"),
+        ("A ligature is one glyph for several letters.", "definition", "What is a ligature?"),
+        ("Paged pools are the part of memory that may move.", "definition", "What are paged pools?"),
+        ("XR7 uses coarse levels because outliers are rare.", "why", "Why does XR7 use coarse levels?"),
+        (
+            "The order of the rows is shuffled, since models learn positions.",
+            "why",
+            "Why is the order of the rows shuffled?",
+        ),
+        ("XR7 trains 12,000 parameters in every layer.", "numeric", "How many parameters does XR7 train?"),
+        ("A model of this-kind weights needs 14 GB on the card.", "numeric", None),
+        ("A frozen model needs 14 GB on the card.", "numeric", "How much memory does a frozen model need?"),
+        ("Word search is older than vector search.", "comparison", "How does word search compare with vector search?"),
+        ("A re-ranker cannot find what the first stage has missed.", "limitation", "What can a re-ranker not find?"),
+        ("XR7 does not shrink the frozen weights.", "limitation", "What does XR7 not shrink?"),
+        ("Near copies should be removed before the index is built.", "method", "When should near copies be removed?"),
+        ("Ties are broken by the order of counting.", "method", "How are ties broken?"),
+        ("XR7 builds its table by merging the most frequent pairs.", "method", "How does XR7 build its table?"),
+        ("Token packing is correct if it changes nothing but speed.", "method", "When is token packing correct?"),
+        ("XR7, published by Moore and others in 2021, rests on tables.", "result", "Who published XR7?"),
+        (
+            "Moore and others report that XR7 reduces the error by half.",
+            "result",
+            "What do Moore and others report about XR7?",
+        ),
+        ("With rank 16, XR7 trains 12,000 parameters.", "numeric", "With rank 16, how many parameters does XR7 train?"),
+    ],
+)
+def test_sentence_is_asked_for_by_its_form(sentence: str, kind: str, question: str | None) -> None:
+    assert questions(sentence).get(kind) == question
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It stands for a method that nobody remembers.",
+        "This is a table that has seven rows in all.",
+        "The method needs 14 GB on the card of the reader.",
+        "Table 2 is a list of everything that was measured.",
+        "We train 12,000 parameters in every layer of it.",
+        "XR7 is a norm with x = y + 3z and w ∈ V for all.",
+        "However, the result is a surprise to most readers.",
+        "Keep the passages small because memory is short.",
+        "Several habits avoid this because they are cheap.",
+        "XR7 stores them because nobody else would do so.",
+        "Formats. arXiv describes a version that has two parts.",
+    ],
+)
+def test_sentence_that_does_not_stand_alone_gives_nothing(sentence: str) -> None:
+    assert questions(sentence) == {}
+
+
+def test_answer_loses_citations_and_evidence_keeps_them() -> None:
+    pair = pairs_of("Some words before. XR7 stands for extended\nrange [3, 4] of seven.")["definition"]
+    assert pair["answer"] == "XR7 stands for extended range of seven."
+    assert pair["evidence"] == "XR7 stands for extended range [3, 4] of seven."
+
+
+def test_no_sentence_is_used_for_two_pairs() -> None:
+    text = "XR7 trains 12,000 parameters because layers are many. XR7 does not shrink its weights."
+    found = pairs_of(text)
+    assert len({pair["evidence"] for pair in found.values()}) == len(found) >= 2
+
+
+def test_abbreviations_do_not_end_a_sentence() -> None:
+    text = "Moore et al. Smith and others, cf. Fig. 2, e.g. Tables, did so. XR7 stands for extended range of seven."
+    assert [sentence.raw for sentence in standalone_sentences(text)][-1] == "XR7 stands for extended range of seven."
+
+
+@pytest.mark.parametrize(
+    ("phrase", "context", "expected"),
+    [
+        ("The row", "", "the row"),
+        ("Spark", "work in Spark and spark.sql.x", "Spark"),
+        ("Checkpoints", "all checkpoints are kept", "checkpoints"),
+        ("BM25", "", "BM25"),
+        ("Moore and others", "", "Moore and others"),
+        ("Distillation", "", "distillation"),
+    ],
+)
+def test_first_word_is_lower_case_unless_it_is_a_name(phrase: str, context: str, expected: str) -> None:
+    assert in_question(phrase, context) == expected
+
+
+def test_clause_needs_agreement_of_subject_and_verb() -> None:
+    assert parse("Two-stage systems needs a lot.", "") is None
+    clause = parse("Two-stage systems need a lot.", "")
+    assert clause is not None
+    assert (clause.subject, clause.base, clause.does) == ("two-stage systems", "need", "do")
+
+
+def test_empty_front_is_no_part_of_a_question() -> None:
+    assert fronted("For example, XR7 is small.") == ("", "For example, XR7 is small.")
+    assert fronted("With rank 16, XR7 is small.") == ("With rank 16", "XR7 is small.")
+
+
+def test_teacher_answers_the_type_asked_for_or_nothing() -> None:
+    teacher = load_teacher("extractive", TeacherSettings())
+    text = "XR7 stands for extended range of seven."
+    requests = [TeacherRequest(text, "", "", kind, 0) for kind in QUESTION_TYPES]
+    replies = dict(zip(QUESTION_TYPES, map(read_pair, teacher.write(requests)), strict=True))
+    assert replies.pop("definition") == Pair("What does XR7 stand for?", text, text)
+    assert set(replies.values()) == {"no_pair"}
+
+
+@pytest.mark.parametrize(
+    ("eaten", "restored"),
+    [("\x08eta", r"\beta"), ("\x0crac{1}{2}", r"\frac{1}{2}"), ("\theta", r"\theta"),
+     ("one\ntwo", "one two"), ("\rho", r"\rho"), ("\nabla", r"\nabla"), ("one\n two", "one\n two")],
+)  # fmt: skip
+def test_tex_that_json_ate_is_given_back(eaten: str, restored: str) -> None:
+    assert restore_tex(eaten) == restored
+
+
+def test_cut_reply_is_never_mended() -> None:
+    text = json.dumps({"question": "What is it?", "answer": "A long answer.", "evidence": "A long answer."})
+    assert read_pair(TeacherReply(text[:40], is_cut=True)) == "truncated"

@@ -1,0 +1,95 @@
+"""The teacher in this process: a model of random weights still writes JSON of the asked form, or is cut."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.core.errors import UsageError
+from jobs.tuning import prompts
+from jobs.tuning.teacher import Pair, Teacher, TeacherReply, TeacherRequest, TeacherSettings, load_teacher, read_pair
+
+pytestmark = pytest.mark.slow
+
+REQUESTS = [
+    TeacherRequest("Rain fell. " * n, "", "Weather", kind, n)
+    for n, kind in ((3, "why"), (20, "method"), (9, "numeric"))
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from jobs.tuning.tiny_base import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def teacher(folder: Path, **settings: Any) -> Teacher:
+    return load_teacher("transformers", TeacherSettings(model=str(folder), device="cpu", **settings))
+
+
+def test_finished_replies_parse_and_keep_their_bounds(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = {"type": "string", "minLength": 3, "maxLength": 12}
+    short = prompts.QA_SCHEMA | {"properties": dict.fromkeys(prompts.QA_SCHEMA["properties"], bounds)}
+    monkeypatch.setattr(prompts, "QA_SCHEMA", short)
+    replies = teacher(tiny, max_new_tokens=200, batch_size=2).write(REQUESTS)
+    assert not any(reply.is_cut for reply in replies)
+    for content in (json.loads(reply.text) for reply in replies):
+        assert list(content) == ["question", "answer", "evidence"]
+        assert all(3 <= len(text) <= 12 for text in content.values())
+
+
+def test_cut_reply_is_truncated_and_never_mended(tiny: Path) -> None:
+    replies = teacher(tiny, max_new_tokens=12).write(REQUESTS)
+    assert [read_pair(reply) for reply in replies] == ["truncated"] * 3
+
+
+def test_replies_do_not_depend_on_their_neighbours(tiny: Path) -> None:
+    made = teacher(tiny, max_new_tokens=16, batch_size=3)
+    alone = [made.write([request])[0] for request in REQUESTS]
+    assert made.write(REQUESTS) == alone
+
+
+def test_out_of_memory_halves_the_batch_and_fails_one_prompt_at_last(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from jobs.tuning.transformers_teacher import TransformersTeacher
+
+    sizes: list[int] = []
+    generate = TransformersTeacher._generate
+
+    def short_of_memory(self: TransformersTeacher, texts: list[str]) -> list[TeacherReply]:
+        sizes.append(len(texts))
+        if len(texts) > 1 or len(texts[0]) == longest:
+            raise torch.OutOfMemoryError("toy")
+        return generate(self, texts)
+
+    made = teacher(tiny, max_new_tokens=12, batch_size=3)
+    made._load()
+    longest = max(len(made._prompt(request)) for request in REQUESTS)
+    monkeypatch.setattr(TransformersTeacher, "_generate", short_of_memory)
+    assert [read_pair(reply) for reply in made.write(REQUESTS)] == ["truncated", "teacher_failed", "truncated"]
+    assert sizes == [3, 1, 2, 1, 1]
+
+
+def test_name_carries_the_revision_of_the_weights(tiny: Path, tmp_path: Path) -> None:
+    from jobs.tuning.tiny_base import make_tiny
+
+    assert teacher(tiny).name == teacher(tiny).name
+    assert teacher(tiny).name.split("@")[1] != teacher(make_tiny(tmp_path / "other", seed=1)).name.split("@")[1]
+
+
+@pytest.mark.parametrize("model", [None, "someone/some-model"])
+def test_unpinned_model_is_refused(model: str | None) -> None:
+    with pytest.raises(UsageError, match="--teacher-model"):
+        load_teacher("transformers", TeacherSettings(model=model))
+
+
+def test_good_pair_survives_reading() -> None:
+    text = json.dumps({"question": " Why? ", "answer": "Because.", "evidence": "Because."})
+    assert read_pair(TeacherReply(text)) == Pair("Why?", "Because.", "Because.")
