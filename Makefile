@@ -5,7 +5,7 @@ FAST := not slow and not spark and not tex and not airflow and not browser and n
 export TOKENIZERS_PARALLELISM := false
 unexport PYTHONDONTWRITEBYTECODE  # without bytecode every process of ours starts half a second later
 
-.PHONY: setup test quick lint soak docs lock bench sample clean
+.PHONY: setup test quick lint soak docs lock bench sample clean demo start stop status backfill
 
 setup:
 	@tools/setup.sh
@@ -39,3 +39,21 @@ bench: setup
 sample: setup
 	@tools/setup_tests.sh
 	$(PYTHON_BIN) sample/build.py
+
+# Variables of the command line are settings (METADATA=x is --metadata x). Only their names are passed: make exports
+# the values, so no shell reads them.
+GIVEN = $(strip $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name))))
+
+demo start stop status backfill: setup
+	@$(PYTHON_BIN) -m local $@ $(GIVEN)
+
+.PHONY: up down
+up:
+	@docker compose version >/dev/null || { echo "make up needs Docker with its compose plugin, 2.24 or newer." >&2; exit 64; }
+	@python3 docker/make_env.py
+	docker compose up --detach --build
+	@docker compose ps
+
+# Every profile's services, whatever COMPOSE_PROFILES says now; volumes stay.
+down:
+	COMPOSE_PROFILES=cpu,gpu,cluster docker compose down
