@@ -1,0 +1,200 @@
+"""The report on a student: numbers with intervals, a page that says first what was and was not beaten, and a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.core import durable
+from jobs.tuning import metrics
+from jobs.tuning.gate import REASONS
+from jobs.tuning.scoring import METRICS, MODES, RANKS, Scored
+
+if TYPE_CHECKING:
+    import pyarrow
+
+CONTROLS = ("wrong_question", "shuffled_answers")
+PAIRS = (
+    ("student", "base"),
+    ("student", "released"),
+    ("wrong_question", "student"),
+    ("shuffled_answers", "student"),
+)
+IS_BETTER_LOW = {"answer_loss": True, "token_f1": False, "rouge_l": False}
+NAMES = {"answer_loss": "answer loss", "token_f1": "token F1", "rouge_l": "ROUGE-L"}
+
+
+def assemble(
+    rows: Sequence[Scored],
+    ranks: dict[str, list[int | None]],
+    papers_searched: Sequence[str],
+    pairs: Sequence[dict[str, Any]],
+    draws: int,
+) -> dict[str, Any]:
+    """report.json without its gate. `ranks`: by mode of search, of the pairs whose papers are `papers_searched`."""
+    by_cell: dict[tuple[str, str], list[Scored]] = {}
+    for row in rows:
+        by_cell.setdefault((row.system, row.mode), []).append(row)
+    systems: dict[str, Any] = {}
+    controls: dict[str, Any] = {}
+    for (system, mode), cell in by_cell.items():
+        into = controls if system in CONTROLS else systems
+        into.setdefault(system, {})[mode] = {name: _score(cell, name, draws) for name in METRICS}
+    return {
+        "systems": systems,
+        "controls": controls,
+        "paired": _paired(by_cell, draws),
+        "retrieval": {mode: _of_ranks(found, papers_searched, draws) for mode, found in ranks.items() if found},
+        "test": _test_of(pairs),
+    }
+
+
+def rows_table(rows: Sequence[Scored]) -> pyarrow.Table:
+    """The scores of every row, for rows.parquet; what was not measured is null."""
+    import pyarrow as pa
+
+    columns = ("qa_id", "paper_id", "system", "mode", *METRICS, "answer")
+    schema = pa.schema([(name, pa.float64() if name in METRICS else pa.string()) for name in columns])
+    plain = [{name: _none_if_nan(getattr(row, name)) for name in columns} for row in rows]
+    return pa.Table.from_pylist(plain, schema=schema)
+
+
+def as_markdown(made: dict[str, Any]) -> str:
+    """The report for people."""
+    test = made["test"]
+    lines = ["# Report on the student", "", *(f"- {one}" for one in findings(made)), ""]
+    lines += [
+        f"Measured on {test['n_rows']} pairs of {test['n_papers']} test papers (id {test['id']}); in brackets the"
+    ]
+    lines += ["95 % interval over papers. Loss: nats a token of the expected answer, lower is better.", ""]
+    lines += _systems_table(made["systems"] | made["controls"])
+    if made["retrieval"]:
+        lines += ["", "## Search", "", *_retrieval_table(made["retrieval"])]
+    return "\n".join(lines) + "\n"
+
+
+def findings(made: dict[str, Any]) -> list[str]:
+    """What was beaten and what was not, the controls, and the gate's verdict, in sentences."""
+    verdict = made["gate"]
+    if verdict["passed"]:
+        said = ["The gate lets this student answer."]
+    else:
+        said = ["The gate refuses this student: " + "; ".join(REASONS[name] for name in verdict["reasons"]) + "."]
+    for mode in MODES:
+        for metric, found in made["paired"].get("student-base", {}).get(mode, {}).items():
+            if found["diff"] is not None:
+                said.append(_sentence(mode, metric, found))
+    said += [_control_sentence(name, made["paired"].get(f"{name}-student", {})) for name in CONTROLS]
+    return said
+
+
+def draw(made: dict[str, Any], path: Path) -> None:
+    """Bars of every metric by system and mode, with their intervals, as a PNG."""
+    from matplotlib.figure import Figure
+
+    cells = [(f"{name}\n{mode}", cell) for name, modes in _all_systems(made).items() for mode, cell in modes.items()]
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
+        shown = [(label, cell[metric]) for label, cell in cells if cell[metric]["mean"] is not None]
+        means = [one["mean"] for _, one in shown]
+        below = [max(0.0, one["mean"] - one["low"]) for _, one in shown]
+        above = [max(0.0, one["high"] - one["mean"]) for _, one in shown]
+        axes.bar(range(len(shown)), means, yerr=[below, above], capsize=4, color="#4c78a8")
+        axes.set_xticks(range(len(shown)), [label for label, _ in shown], rotation=60, fontsize=8)
+        axes.set_title(f"{NAMES[metric]} ({'lower' if IS_BETTER_LOW[metric] else 'higher'} is better)", fontsize=10)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _score(cell: Sequence[Scored], metric: str, draws: int) -> dict[str, Any]:
+    values = [getattr(row, metric) for row in cell]
+    return metrics.score(values, [row.paper_id for row in cell], draws=draws).to_dict()
+
+
+def _paired(by_cell: dict[tuple[str, str], list[Scored]], draws: int) -> dict[str, Any]:
+    paired: dict[str, Any] = {}
+    for a, b in PAIRS:
+        for mode in MODES:
+            if (a, mode) in by_cell and (b, mode) in by_cell:
+                found = _differences(by_cell[a, mode], by_cell[b, mode], draws)
+                paired.setdefault(f"{a}-{b}", {})[mode] = found
+    return paired
+
+
+def _differences(a: Sequence[Scored], b: Sequence[Scored], draws: int) -> dict[str, Any]:
+    """By metric, over the rows that both systems have."""
+    others = {row.qa_id: row for row in b}
+    both = [(row, others[row.qa_id]) for row in a if row.qa_id in others]
+    papers = [row.paper_id for row, _ in both]
+    return {
+        name: metrics.difference(
+            [getattr(row, name) for row, _ in both], [getattr(other, name) for _, other in both], papers, draws=draws
+        ).to_dict()
+        for name in METRICS
+    }
+
+
+def _of_ranks(ranks: Sequence[int | None], papers: Sequence[str], draws: int) -> dict[str, Any]:
+    values = {f"recall_at_{k}": [metrics.recall_at(rank, k) for rank in ranks] for k in RANKS}
+    values["mrr"] = [metrics.reciprocal_rank(rank) for rank in ranks]
+    return {name: metrics.score(found, papers, draws=draws).to_dict() for name, found in values.items()}
+
+
+def _test_of(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    ids = sorted(pair["qa_id"] for pair in pairs)
+    return {
+        "id": durable.sha256_bytes(durable.canonical_json(ids))[:12],
+        "n_rows": len(pairs),
+        "n_papers": len({pair["paper_id"] for pair in pairs}),
+    }
+
+
+def _sentence(mode: str, metric: str, found: dict[str, Any]) -> str:
+    where = "with retrieval" if mode == "retrieval" else "closed book"
+    sign = -1 if IS_BETTER_LOW[metric] else 1
+    worst, best = sorted((sign * found["low"], sign * found["high"]))
+    said = "beats" if worst > 0 else "is beaten by" if best < 0 else "does not surely beat"
+    change = f"{found['diff']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
+    return f"{where.capitalize()}, the student {said} its base in {NAMES[metric]}: {change}, n={found['n_rows']}."
+
+
+def _control_sentence(name: str, found: dict[str, Any]) -> str:
+    plain = name.replace("_", " ")
+    loss = found.get("retrieval", {}).get("answer_loss", {"diff": None})
+    if loss["diff"] is None:
+        return f"The control `{plain}` is missing."
+    said = "costs the student" if name == "wrong_question" else "leave a student that is worse by"
+    return f"Control: {plain} {said} {loss['diff']:+.3f} [{loss['low']:+.3f}, {loss['high']:+.3f}] nats a token."
+
+
+def _systems_table(systems: dict[str, Any]) -> list[str]:
+    lines = ["| system | mode | " + " | ".join(NAMES[name] for name in METRICS) + " |", "|---|---|---|---|---|"]
+    for system, modes in systems.items():
+        for mode, cell in modes.items():
+            lines.append(f"| {system} | {mode} | " + " | ".join(_shown(cell[name]) for name in METRICS) + " |")
+    return lines
+
+
+def _retrieval_table(retrieval: dict[str, Any]) -> list[str]:
+    names = [*(f"recall_at_{k}" for k in RANKS), "mrr"]
+    lines = ["| search | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines += [
+        f"| {mode} | " + " | ".join(_shown(found[name]) for name in names) + " |" for mode, found in retrieval.items()
+    ]
+    return lines
+
+
+def _shown(found: dict[str, Any]) -> str:
+    if found["mean"] is None:
+        return "–"
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] n={found['n']}"
+
+
+def _all_systems(made: dict[str, Any]) -> dict[str, Any]:
+    both: dict[str, Any] = made["systems"] | made["controls"]
+    return both
+
+
+def _none_if_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value

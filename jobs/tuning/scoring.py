@@ -1,0 +1,177 @@
+"""Ask students the test questions and score what they say: losses, answers, overlaps, retrieval.
+
+A scored row is one question under one system in one mode. What is done is kept beside the attempt unit by unit, so a
+kill costs one system's pass over the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.core import durable
+from jobs.retrieval import ranking
+from jobs.tuning import metrics, prompts
+from jobs.tuning.shelf import Shelf
+from jobs.tuning.student import Messages, Student
+
+MODES = ("closed", "retrieval")
+RANKS = (1, 5, 10)  # recall is measured among the first 1, 5 and 10 passages
+METRICS = ("answer_loss", "token_f1", "rouge_l")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A test question with its expected answer, and the passages that the searcher found for it."""
+
+    qa_id: str
+    paper_id: str
+    question: str
+    answer: str
+    chunk_ids: tuple[str, ...]
+    found: tuple[prompts.PassageText, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one system made of one question. NaN and None: not measured for this row."""
+
+    qa_id: str
+    paper_id: str
+    system: str
+    mode: str
+    answer_loss: float
+    token_f1: float
+    rouge_l: float
+    answer: str | None
+
+
+def in_order(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Test pairs so that the first n cover as many papers as they can; only ids decide."""
+    ranked: dict[str, int] = defaultdict(int)
+    placed = []
+    for pair in sorted(pairs, key=lambda pair: durable.sha256_bytes(pair["qa_id"].encode())):
+        placed.append((ranked[pair["paper_id"]], pair))
+        ranked[pair["paper_id"]] += 1
+    return [pair for _, pair in sorted(placed, key=lambda one: one[0])]
+
+
+def ask_searcher(pairs: Sequence[dict[str, Any]], shelf: Shelf, n_passages: int) -> list[Asked]:
+    """Find the passages that the chat would show, over all papers of the index."""
+    asked = []
+    for pair in pairs:
+        found = shelf.searcher.search(pair["question"], n_passages).passages if shelf.searcher else ()
+        texts = tuple(shelf.passage(passage.chunk_id) for passage in found)
+        expected = pair["answer"] if pair["is_answerable"] else prompts.REFUSAL
+        asked.append(
+            Asked(pair["qa_id"], pair["paper_id"], pair["question"], expected, tuple(pair["chunk_ids"]), texts)
+        )
+    return asked
+
+
+def retrieval_ranks(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> dict[str, list[int | None]]:
+    """For each mode of search, the rank of the first right passage of each pair that an index can answer."""
+    ranks: dict[str, list[int | None]] = {mode: [] for mode in ranking.MODES}
+    searcher = shelf.searcher
+    if searcher is None:
+        return ranks
+    for pair in pairs:
+        query = searcher.to_query(pair["question"])
+        for mode in ranking.MODES:
+            found = searcher.find(query, max(RANKS), mode=mode).passages
+            ranks[mode].append(metrics.rank_of([one.chunk_id for one in found], pair["chunk_ids"]))
+    return ranks
+
+
+def prompt_of(asked: Asked, mode: str, passage_chars: int, question: str | None = None) -> Messages:
+    """The prompt of a row; `question`: another one in its place."""
+    passages = asked.found if mode == "retrieval" else ()
+    return prompts.answer_messages(question or asked.question, passages, passage_chars=passage_chars)
+
+
+def wrong_questions(rows: Sequence[Asked]) -> list[str | None]:
+    """For each row the question of the next row of another paper; None where all rows are of one paper."""
+    others = [
+        next((rows[(i + step) % len(rows)] for step in range(1, len(rows)) if _differs(rows, i, step)), None)
+        for i in range(len(rows))
+    ]
+    return [other.question if other else None for other in others]
+
+
+def _differs(rows: Sequence[Asked], i: int, step: int) -> bool:
+    return rows[(i + step) % len(rows)].paper_id != rows[i].paper_id
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many rows each kind of measurement takes, and how long answers may be."""
+
+    loss_rows: int
+    generated_rows: int
+    answer_tokens: int
+    passage_chars: int
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One system over all rows: the student with its adapter on or off, in one mode, maybe asked the wrong question."""
+
+    system: str
+    mode: str
+    with_adapter: bool = True
+    is_wrong_question: bool = False
+    has_answers: bool = True
+
+    @property
+    def name(self) -> str:
+        """Of the file that keeps it."""
+        return f"{self.system}-{self.mode}"
+
+
+def run_pass(student: Student, one: Pass, rows: Sequence[Asked], limits: Limits) -> list[Scored]:
+    """Losses of the expected answers, and for the first rows the answers themselves with their overlaps."""
+    rows = rows[: max(limits.loss_rows, limits.generated_rows)]
+    questions = wrong_questions(rows) if one.is_wrong_question else [row.question for row in rows]
+    asked = [
+        (prompt_of(row, one.mode, limits.passage_chars, question), row.answer)
+        for row, question in zip(rows, questions, strict=True)
+        if question is not None
+    ]
+    found = iter(student.answer_losses(asked[: limits.loss_rows], with_adapter=one.with_adapter))
+    losses = [NAN if question is None else next(found, NAN) for question in questions]
+    n_generated = limits.generated_rows if one.has_answers else 0
+    said = student.generate_batch(
+        [messages for messages, _ in asked[:n_generated]], limits.answer_tokens, with_adapter=one.with_adapter
+    )
+    answers: list[str | None] = [*said, *[None] * (len(rows) - len(said))]
+    return [_scored(one, row, loss, answer) for row, loss, answer in zip(rows, losses, answers, strict=True)]
+
+
+def _scored(one: Pass, row: Asked, loss: float, answer: str | None) -> Scored:
+    return Scored(
+        row.qa_id,
+        row.paper_id,
+        one.system,
+        one.mode,
+        loss,
+        NAN if answer is None else metrics.token_f1(answer, row.answer),
+        NAN if answer is None else metrics.rouge_l(answer, row.answer),
+        answer,
+    )
+
+
+def keep(folder: Path, one: Pass, rows: Sequence[Scored]) -> None:
+    """Write the rows of a finished pass; durable when it returns."""
+    durable.make_dirs(folder)
+    durable.write_atomic(folder / f"{one.name}.json", json.dumps([vars(row) for row in rows]).encode())
+
+
+def read_kept(folder: Path, one: Pass) -> list[Scored] | None:
+    """The rows of a pass that this or an earlier attempt finished; None if none did."""
+    path = folder / f"{one.name}.json"
+    return [Scored(**row) for row in json.loads(path.read_bytes())] if path.is_file() else None

@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.core.definition import Definition
+from jobs.core.errors import ContractError
+from jobs.tuning import gate, report
+from jobs.tuning.scoring import NAN, Scored
+from tests.tuning.tuning_house import papers_of
+
+DRAWS = 200
+PAIRS = [{"qa_id": f"q{i}", "paper_id": f"p{i}"} for i in range(4)]
+
+
+def scored(system: str, losses: list[float], f1: float = 0.5, mode: str = "retrieval") -> list[Scored]:
+    return [Scored(f"q{i}", f"p{i}", system, mode, loss, f1, f1, "said") for i, loss in enumerate(losses)]
+
+
+def report_of(*rows: list[Scored], pairs: list[dict[str, Any]] = PAIRS) -> dict[str, Any]:
+    return report.assemble(
+        [row for some in rows for row in some], {"hybrid": [1, 3, None]}, ["p0", "p1", "p2"], pairs, DRAWS
+    )
+
+
+def reasons_of(*rows: list[Scored], min_test_papers: int = 2) -> tuple[str, ...]:
+    return gate.decide(report_of(*rows), min_test_papers).reasons
+
+
+BASE = scored("base", [2.0, 2.1, 2.2, 2.3])
+GOOD = scored("student", [1.0, 1.2, 1.1, 1.3])
+WRONG = scored("wrong_question", [1.9, 2.0, 2.1, 2.0], NAN)
+
+
+def test_student_that_beats_its_base_and_reads_the_question_passes() -> None:
+    assert reasons_of(BASE, GOOD, WRONG) == ()
+
+
+def test_student_no_better_than_its_base_is_refused() -> None:
+    assert "not_better_than_base" in reasons_of(BASE, scored("student", [2.5, 1.9, 2.1, 2.4]), WRONG)
+
+
+def test_student_to_whom_the_question_means_nothing_is_refused() -> None:
+    same = scored("wrong_question", [1.0, 1.2, 1.1, 1.3], NAN)
+    assert reasons_of(BASE, GOOD, same) == ("ignores_question",)
+
+
+def test_student_that_answers_worse_than_its_base_is_refused() -> None:
+    worse = scored("student", [1.0, 1.2, 1.1, 1.3], f1=0.1)
+    assert reasons_of(BASE, worse, WRONG) == ("worse_than_base",)
+
+
+def test_student_worse_than_the_released_one_is_refused() -> None:
+    assert reasons_of(BASE, GOOD, WRONG, scored("released", [0.5] * 4)) == ("worse_than_released",)
+
+
+def test_too_few_test_papers_are_a_reason() -> None:
+    assert reasons_of(BASE, GOOD, WRONG, min_test_papers=5) == ("too_few_test_papers",)
+
+
+def test_no_test_papers_are_the_only_reason() -> None:
+    assert gate.decide(report_of(pairs=[]), 2).reasons == ("no_test_papers",)
+
+
+def test_scores_that_are_not_numbers_are_a_reason() -> None:
+    assert reasons_of(BASE, scored("student", [NAN] * 4), WRONG) == ("undefined_scores",)
+
+
+def test_every_reason_of_the_gate_is_explained() -> None:
+    said = {*reasons_of(BASE, BASE, WRONG), *reasons_of(BASE, scored("student", [NAN] * 4), WRONG)}
+    assert said <= set(gate.REASONS)
+
+
+def test_adapter_that_saw_a_test_paper_is_refused() -> None:
+    salt, test_paper = Definition().split_salt, sorted(papers_of("test"))[0]
+    with pytest.raises(ContractError, match=test_paper):
+        gate.refuse_leak([*papers_of("train"), test_paper], salt)
+
+
+def test_adapter_of_train_papers_is_accepted() -> None:
+    gate.refuse_leak(papers_of("train"), Definition().split_salt)
+
+
+def test_report_has_the_cells_of_the_contract() -> None:
+    made = report_of(BASE, GOOD, WRONG)
+    assert set(made["systems"]["student"]["retrieval"]["answer_loss"]) == {"mean", "low", "high", "n", "n_missing"}
+    assert set(made["paired"]["student-base"]["retrieval"]["token_f1"]) == {"diff", "low", "high", "n_rows", "n_papers"}
+    assert made["retrieval"]["hybrid"]["recall_at_5"]["mean"] == pytest.approx(2 / 3)
+    assert made["retrieval"]["hybrid"]["mrr"]["mean"] == pytest.approx((1 + 1 / 3) / 3)
+    assert (made["test"]["n_rows"], made["test"]["n_papers"]) == (4, 4)
+
+
+def test_controls_are_no_systems() -> None:
+    made = report_of(BASE, GOOD, WRONG)
+    assert set(made["systems"]) == {"base", "student"}
+    assert set(made["controls"]) == {"wrong_question"}
+
+
+def test_report_is_plain_json_without_nan() -> None:
+    json.dumps(report_of(BASE, GOOD, WRONG), allow_nan=False)
+
+
+def markdown(*rows: list[Scored]) -> str:
+    made = report_of(*rows)
+    return report.as_markdown(made | {"gate": gate.decide(made, 2).to_dict()})
+
+
+def test_first_lines_say_what_was_not_beaten() -> None:
+    first = markdown(BASE, scored("student", [2.5, 2.6, 2.7, 2.8], f1=0.1), WRONG).splitlines()[2:6]
+    assert first[0].startswith("- The gate refuses this student")
+    assert "is beaten by its base in answer loss" in first[1]
+    assert "is beaten by its base in token F1" in first[2]
+
+
+def test_first_lines_say_what_was_beaten() -> None:
+    first = markdown(BASE, GOOD, WRONG).splitlines()[2:5]
+    assert first[0] == "- The gate lets this student answer."
+    assert "beats its base in answer loss" in first[1]
+    assert "does not surely beat its base in token F1" in first[2]
+
+
+def test_missing_control_is_named() -> None:
+    assert "The control `shuffled answers` is missing." in markdown(BASE, GOOD, WRONG)
+
+
+def test_rows_have_null_where_nothing_was_measured() -> None:
+    table = report.rows_table(WRONG)
+    assert table["token_f1"].null_count == len(WRONG)
+    assert table["answer_loss"].null_count == 0
+
+
+@pytest.mark.slow
+def test_plot_is_a_png(tmp_path: Path) -> None:
+    report.draw(report_of(BASE, GOOD, WRONG), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
