@@ -97,11 +97,7 @@ def as_json(plan: Plan, request: Request) -> dict[str, Any]:
 
 
 def _n_shards(request: Request) -> int:
-    try:
-        config = request.config_of(load(STAGES["synthesize_qa"])).values
-    except UsageError:  # a stage that has not landed has no settings
-        return 1
-    return int(config.n_shards)
+    return int(request.config_of(load(STAGES["synthesize_qa"])).values.n_shards)
 
 
 def forecast(request: Request) -> Plan:
@@ -110,11 +106,7 @@ def forecast(request: Request) -> Plan:
     stages = []
     is_upstream_new: set[str] = set()
     for stage in wanted(request.goal, request.only):
-        try:
-            one = _plan_stage(stage, request, is_upstream_new, papers)
-        except UsageError as error:
-            stages.append(StagePlan(stage.name, 0, 0, {str(error): 1}))
-            continue
+        one = _plan_stage(stage, request, is_upstream_new, papers)
         if one.to_do:
             is_upstream_new.update(stage.writes)
         stages.append(one)

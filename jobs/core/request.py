@@ -28,18 +28,11 @@ LONGEST_WEEKLY_RANGE = dt.timedelta(days=2 * 366)
 _COMMON = (Definition, Source, SparkConfig)
 
 
-def setting_classes(stage_names: list[str] | None = None) -> list[type]:
-    """Every dataclass of settings: the common ones and those of the stages that this version has."""
+def setting_classes() -> list[type]:
+    """Every dataclass of settings: the common ones and those of the stages."""
     from jobs.core.upkeep import PruneConfig  # it imports the command line, which imports us
 
-    classes: list[type] = [*_COMMON, PruneConfig]
-    for name in stage_names or STAGES:
-        try:
-            classes.append(load(STAGES[name]).Config)
-        except UsageError:  # a stage that has not landed has no settings
-            if stage_names:
-                raise
-    return classes
+    return [*_COMMON, PruneConfig, *(load(stage).Config for stage in STAGES.values())]
 
 
 def parse_settings(words: list[str]) -> Settings:

@@ -110,13 +110,6 @@ STAGES: dict[str, Stage] = {
     )
 }
 
-# Rooms whose stages have not landed: running one says so. Empty when the pipeline is whole.
-_NOT_LANDED = {
-    "retrieval": "the index and the chat's answers",
-    "tuning": "the student",
-    "serving": "the chat app",
-}
-
 
 def stage_named(name: str) -> Stage:
     """The stage of that name. Raises UsageError."""
@@ -126,16 +119,8 @@ def stage_named(name: str) -> Stage:
 
 
 def load(stage: Stage) -> ModuleType:
-    """Import the stage's module. Raises UsageError for a stage that this version does not have yet."""
-    try:
-        return importlib.import_module(stage.module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not stage.module.startswith(error.name):
-            raise
-        raise UsageError(
-            f"{stage.name} is not part of this version: it comes with {_NOT_LANDED[stage.room]}. "
-            "What works today is --goal papers (metadata to chunks)."
-        ) from error
+    """Import the stage's module."""
+    return importlib.import_module(stage.module)
 
 
 def wanted(goal: str, only: str | None) -> list[Stage]:

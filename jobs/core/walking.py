@@ -15,7 +15,7 @@ from jobs.core.errors import EXIT_DONE, NotWantedError
 from jobs.core.planning import forecast, refuse_what_cannot_end_well
 from jobs.core.request import make_request
 from jobs.core.runner import Request
-from jobs.core.stages import GOALS, Stage, load, wanted
+from jobs.core.stages import GOALS, Stage, wanted
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +24,6 @@ def run_command(argv: list[str]) -> int:
     """Walk the stages; ends with the first that fails, with its exit code."""
     options, words = stage_parser("run").parse_known_args(argv[1:])
     stages = wanted(options.goal or GOALS[-1], options.only)
-    for stage in stages:
-        load(stage)
     request = make_request(options, words, may_create=True)
     refuse_what_cannot_end_well(forecast(request))
     log.info(

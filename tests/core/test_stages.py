@@ -6,13 +6,9 @@ from jobs.core.config import REPOSITORY
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import NotWantedError, UsageError
 from jobs.core.runner import OPTIONAL_INPUTS
-from jobs.core.stages import _NOT_LANDED, GOALS, STAGES, Stage, load, require_wanted, stage_named, wanted
+from jobs.core.stages import GOALS, STAGES, load, require_wanted, stage_named, wanted
 
 SOURCES = {name for name, dataset in DATASETS.items() if dataset.grain == "source"} - {"snapshots"}
-
-
-def has_file(stage: Stage) -> bool:
-    return (REPOSITORY / "jobs" / stage.room / f"{stage.name}.py").is_file()
 
 
 def test_every_dataset_read_is_a_source_or_was_written_before() -> None:
@@ -44,7 +40,7 @@ def test_no_stage_is_wanted_later_than_one_that_reads_it() -> None:
                 assert goal_of[dataset] <= GOALS.index(stage.goal), f"{stage.name} reads {dataset}"
 
 
-def test_stage_files_are_in_the_table_and_landed_rooms_are_whole() -> None:
+def test_stage_files_are_those_of_the_table() -> None:
     """A stage file is known by its VERSION, Config and run."""
     found = set()
     for room in {stage.room for stage in STAGES.values()}:
@@ -52,24 +48,16 @@ def test_stage_files_are_in_the_table_and_landed_rooms_are_whole() -> None:
             text = path.read_text()
             if "\nVERSION = " in text and "\ndef run(" in text:
                 found.add(f"jobs.{room}.{path.stem}")
-    landed = {stage.module for stage in STAGES.values() if stage.room not in _NOT_LANDED}
-    assert found <= {stage.module for stage in STAGES.values()}
-    assert landed <= found
+    assert found == {stage.module for stage in STAGES.values()}
 
 
-@pytest.mark.parametrize("name", [stage.name for stage in STAGES.values() if stage.room not in _NOT_LANDED])
-def test_landed_stage_offers_what_the_runner_calls(name: str) -> None:
+@pytest.mark.parametrize("name", list(STAGES))
+def test_stage_offers_what_the_runner_calls(name: str) -> None:
     module = load(STAGES[name])
     assert isinstance(module.VERSION, int)
     assert callable(module.run)
     assert module.Config() == module.Config()
     assert module.__doc__
-
-
-@pytest.mark.parametrize("name", [name for name, stage in STAGES.items() if not has_file(stage)])
-def test_stage_that_has_not_landed_says_so(name: str) -> None:
-    with pytest.raises(UsageError, match="not part of this version"):
-        load(STAGES[name])
 
 
 @pytest.mark.parametrize(

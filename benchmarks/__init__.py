@@ -1,0 +1,1 @@
+"""Benchmarks beside their peers: `python -m benchmarks.run`. Each prints one JSON line and changes nothing."""
