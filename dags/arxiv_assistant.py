@@ -75,7 +75,7 @@ def form(lake: str | None) -> dict[str, Param]:
             None, type=["null", "integer"], minimum=0, title="Papers a week at most", description="0: all"
         ),
         "lookback_weeks": Param(
-            1, type="integer", minimum=0, maximum=52, title="Weeks looked at again", description="By scheduled runs"
+            4, type="integer", minimum=0, maximum=52, title="Weeks looked at again", description="By scheduled runs"
         ),
         "settings": Param(
             None, **optional, title="Further settings", description="As flags: --max-pages 50 --chunk-chars 800"

@@ -76,7 +76,7 @@ def make_run_plan(asked: Asked) -> RunPlan | None:
         range_flags = asked.interval_range
     plan = ask_plan([*asked.flags, *range_flags])
     if asked.run_type == "backfill" and plan["grid"] != "week":
-        first, last = asked.interval or (None, None)
+        _, first, _, last = range_flags
         fail(
             f"The grid of {plan['lake']} is {plan['grid']}, a backfill's runs are weeks (64). "
             f"Use one run over the range instead: make backfill FROM={first} TO={last}"

@@ -65,7 +65,7 @@ def test_backfill_covers_its_week_and_window_stages_only(jobs: Script) -> None:
 
 def test_backfill_on_another_grid_is_refused_with_the_way_out(jobs: Script) -> None:
     jobs(plan=plan_answer(grid="year"))
-    with pytest.raises(Exception, match="make backfill FROM=2024-01-08 TO=2024-01-15"):
+    with pytest.raises(Exception, match="make backfill FROM=2024-01-08 TO=2024-01-14"):
         run_plan("backfill", WEEK)
 
 
