@@ -83,7 +83,7 @@ def _process_costs(pdfs: list[Path], copies: tuple[int, int]) -> dict[str, list[
                 stage = ("extract_text", "--lake", root, "--window", WINDOW, "--spark-master", f"local[{n}]")
                 costs[f"spark_{n}"].append((number, jobs_cost(*stage, "--min-yield-01", "0")))
                 shutil.rmtree(root / "documents")
-                pool = [sys.executable, "-m", "benchmarks.bench_extract", "--pool", root, str(n)]
+                pool = [sys.executable, "-m", "benchmarks.bench_extract", "--pool", str(root), str(n)]
                 costs[f"pool_{n}"].append((number, cost_of(pool)))
                 shutil.rmtree(root / "documents")
     return costs

@@ -80,9 +80,8 @@ def _windows_costs(path: Path, lake: Path) -> dict[str, Cost]:
 
 
 def _fetch(path: Path, lake: Path, grid: str) -> None:
-    words = ("--metadata", path, "--categories", CATEGORY, "--grid", grid, *ONE_WEEK[: 2 * (grid == "week")])
-    span = () if grid == "week" else ("--from", f"{YEAR}-01-01", "--to", f"{YEAR}-12-31")
-    jobs_cost("fetch_snapshot", "--lake", lake, *words, *span)
+    span = ONE_WEEK if grid == "week" else ("--from", f"{YEAR}-01-01", "--to", f"{YEAR}-12-31")
+    jobs_cost("fetch_snapshot", "--lake", lake, "--metadata", path, "--categories", CATEGORY, "--grid", grid, *span)
 
 
 def _master() -> tuple[str, str]:
@@ -105,7 +104,7 @@ def _python_of(name: str, root: Path) -> Path | None:
     python = root / name / "bin" / "python"
     uv = Path(sys.executable).with_name("uv")
     made = subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / name], cwd=REPOSITORY)
-    install = [uv, "pip", "install", "--quiet", "--python", python, PEERS[name]]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, PEERS[name]]
     if made.returncode or subprocess.run(install, cwd=REPOSITORY).returncode:
         print(f"{PEERS[name]} cannot be installed here (no package index?): not compared", file=sys.stderr)
         return None

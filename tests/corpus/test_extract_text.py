@@ -119,6 +119,7 @@ def test_note_becomes_a_document_with_sections_and_pages(tmp_path: Path) -> None
     assert "NormalFloat" in row["text"]
 
 
+@pytest.mark.slow
 def test_stamp_tells_the_version_of_the_pdf(tmp_path: Path) -> None:
     lake = papers_of(tmp_path)
     put(lake, p00001=paper(), p00002=paper(3))
@@ -126,6 +127,7 @@ def test_stamp_tells_the_version_of_the_pdf(tmp_path: Path) -> None:
     assert {paper: row["pdf_version"] for paper, row in rows(lake).items()} == {"2401.00001": 1, "2401.00002": None}
 
 
+@pytest.mark.slow
 def test_bad_pdf_is_a_row_with_its_reason(tmp_path: Path) -> None:
     lake = papers_of(tmp_path)
     put(lake, p00001=paper(), p00002=b"%PDF-1.7\nnothing more\n")
@@ -175,6 +177,7 @@ def test_pdf_with_other_content_is_read_again(tmp_path: Path) -> None:
     assert rows(lake)["2401.00001"]["n_pages"] == 4
 
 
+@pytest.mark.slow
 def test_paper_that_went_is_in_the_next_part_no_more(tmp_path: Path) -> None:
     lake = papers_of(tmp_path)
     put(lake, p00001=paper(), p00002=paper(3))
@@ -248,6 +251,7 @@ def test_stored_pdf_that_went_is_65(tmp_path: Path) -> None:
         make("extract_text", lake)
 
 
+@pytest.mark.slow
 def test_next_attempt_reads_only_what_the_dead_one_had_not(tmp_path: Path) -> None:
     lake = papers_of(tmp_path)
     put(lake, p00001=paper(), p00002=paper(3))
@@ -287,6 +291,7 @@ def test_bucket_goes_on_behind_a_damaged_file(tmp_path: Path) -> None:
     assert [table["paper_id"].to_pylist() for table in batches.read_all(tmp_path)] == [["2401.00002"]]
 
 
+@pytest.mark.slow
 def test_two_windows_are_read_in_one_job(tmp_path: Path) -> None:
     lake = papers_of(tmp_path)
     put(lake, p00001=paper())
