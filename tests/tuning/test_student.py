@@ -53,7 +53,8 @@ def test_loss_is_the_mean_over_the_answers_tokens(student: Student) -> None:
     whole = [*ASKED, {"role": "assistant", "content": ANSWER}]
     text = loading.text_of(student._tokenizer, whole, is_open=False)
     assert loading.ids_of(student._tokenizer, text) == prompt + rest
-    logits = student._model(input_ids=torch.tensor([prompt + rest])).logits[0].float()
+    with torch.inference_mode():
+        logits = student._model(input_ids=torch.tensor([prompt + rest])).logits[0].float()
     logs = torch.log_softmax(logits, dim=-1)
     by_hand = [-float(logs[len(prompt) + i - 1, token]) for i, token in enumerate(rest)]
     assert student.answer_loss(ASKED, ANSWER) == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-3)
