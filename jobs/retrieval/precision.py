@@ -1,7 +1,7 @@
 """Which precision a CPU encodes fastest in: a trial of a few seconds, not a setting.
 
-bfloat16 is about 4 times as fast as float32 where the CPU multiplies it (AVX512_BF16, AMX), and a fifth as fast where
-it does not. Source: measured with MiniLM, 250 tokens, 2 cores, November 2026.
+bfloat16 is faster than float32 where the CPU multiplies it (AVX512_BF16, AMX) and much slower where it does not. By how
+much depends on the machine, so the trial decides. It has run only on a CPU without either so far.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Exact search by inner product: every vector is compared, nothing is missed.
 
 A flat index of FAISS (Johnson et al. 2017, arXiv:1702.08734) that stores 16-bit floats: a search reads the whole
-matrix, so half the bytes are half the time (87,000 vectors of 384 on one core: 5 ms against 8 or more), and rounding
-moves a cosine by less than 0.0001. An approximation pays from a million vectors on.
+matrix, so half the bytes cost less (87,000 vectors of 384 on one core, best case on a busy machine: 5 ms against 8),
+and rounding moves a cosine by less than 0.0001. An approximation pays from a million vectors on.
 """
 
 from __future__ import annotations
