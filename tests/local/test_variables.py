@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -55,7 +56,9 @@ def test_backfill_without_range_says_how() -> None:
 def test_make_passes_names_and_no_values() -> None:
     """What a shell never sees it cannot run."""
     argv = ["make", "-n", "demo", "CATEGORIES=$$(touch x)", "GOAL=index"]
-    made = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    # The make that runs this test would hand down its own flags and variables.
+    env = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+    made = subprocess.run(argv, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True)
     words = made.stdout.splitlines()[-1].split()
     assert words[1:4] == ["-m", "local", "demo"]
     assert sorted(words[4:]) == ["CATEGORIES", "GOAL"]
