@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.core.errors import JobError
 from jobs.corpus import arxiv
+from jobs.retrieval.licences import shown_text
+from jobs.retrieval.quoting import Found
 from jobs.serving import completions
-from jobs.serving.answerer import Found
 from jobs.serving.chat import mount_page
 from jobs.serving.completions import MAX_QUESTION_CHARS, ChatBody
 from jobs.serving.guard import Guard
-from jobs.serving.licences import shown_text
 from jobs.serving.meters import CONTENT_TYPE, Meters
 from jobs.serving.release import Served
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from jobs.serving.answerer import Answer
+from jobs.retrieval.quoting import Answer
 from jobs.serving.release import QUOTED, Release
 
 MAX_QUESTION_CHARS = 2000

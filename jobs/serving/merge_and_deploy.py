@@ -21,7 +21,7 @@ from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import KEY_LENGTH, Counts, Input
 from jobs.corpus import arxiv
 from jobs.serving import deploying
-from jobs.serving.questions import PassageText, questions_worth_asking
+from jobs.serving.questions import SourceText, questions_worth_asking
 from jobs.serving.release import INTRO_FILE, QUESTIONS_FILE, QUOTED, RELEASE_FILE
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _counted(passages: pyarrow.Table) -> dict[str, Any]:
     }
 
 
-def _looked_at(passages: pyarrow.Table) -> list[PassageText]:
+def _looked_at(passages: pyarrow.Table) -> list[SourceText]:
     """The running text of some papers."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -134,4 +134,4 @@ def _looked_at(passages: pyarrow.Table) -> list[PassageText]:
         pc.is_in(passages["paper_id"], value_set=pa.array(ids, pa.string())), pc.equal(passages["kind"], "text")
     )
     rows = passages.filter(is_wanted).select(["paper_id", "title", "text"]).to_pylist()
-    return [PassageText(row["paper_id"], " ".join(row["title"].split()), row["text"]) for row in rows]
+    return [SourceText(row["paper_id"], " ".join(row["title"].split()), row["text"]) for row in rows]

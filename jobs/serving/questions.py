@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.serving.sentences import content_words, sentences, word_set
+from jobs.retrieval.sentences import content_words, sentences, word_set
 
 N_QUESTIONS = 12  # the app shows the first three that it can answer
 _NAME = r"(?P<name>(?:[A-Z][\w-]+|\d+-bit)(?: (?:[a-z]+-)?[A-Za-z][\w-]+){0,3})(?: \([A-Za-z-]{2,8}\))?"
@@ -25,7 +25,7 @@ _MAX_TITLE_WORDS = 6
 
 
 @dataclass(frozen=True)
-class PassageText:
+class SourceText:
     """What a question is made from."""
 
     paper_id: str
@@ -40,7 +40,7 @@ class _Question:
     worth: int  # 0 is best
 
 
-def questions_worth_asking(passages: Iterable[PassageText]) -> tuple[str, ...]:
+def questions_worth_asking(passages: Iterable[SourceText]) -> tuple[str, ...]:
     """Questions, best first, each of another paper; the same passages give the same questions in any order.
 
     What "stands for" something comes first, then what "is a" something, both where a word of the title is near, then
@@ -56,7 +56,7 @@ def questions_worth_asking(passages: Iterable[PassageText]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.text for one in ordered))[:N_QUESTIONS]
 
 
-def _questions_of(passage: PassageText) -> list[_Question]:
+def _questions_of(passage: SourceText) -> list[_Question]:
     about = frozenset(content_words(passage.title))
     found = []
     if named := _named_by(passage.title):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.core.errors import ContractError, InputMissingError, JobError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import KEY_LENGTH, Manifest
-from jobs.serving.answerer import Answer, Found, Retriever, answer_quoted
+from jobs.retrieval.quoting import Answer, Found, Retriever, answer_quoted
 
 if TYPE_CHECKING:
     from jobs.retrieval.encoder import Encoder

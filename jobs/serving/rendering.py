@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from jobs.serving.answerer import Answer, Citation
+from jobs.retrieval.quoting import Answer, Citation
 from jobs.serving.release import Release
 
 MAX_TITLE_CHARS = 200

@@ -2,11 +2,11 @@
 
 import pytest
 
-from jobs.serving.questions import PassageText, questions_worth_asking
+from jobs.serving.questions import SourceText, questions_worth_asking
 
-LORA = PassageText("2401.00001", "Low-Rank Adaptation", "LoRA stands for low-rank adaptation. This is a trick.")
-BM25 = PassageText("2401.00002", "The BM25 Family", "We begin. BM25 is a ranking function of the nineties.")
-OTHER = PassageText("2401.00003", "Chunking", "Here is a list. It is an overview of things.")
+LORA = SourceText("2401.00001", "Low-Rank Adaptation", "LoRA stands for low-rank adaptation. This is a trick.")
+BM25 = SourceText("2401.00002", "The BM25 Family", "We begin. BM25 is a ranking function of the nineties.")
+OTHER = SourceText("2401.00003", "Chunking", "Here is a list. It is an overview of things.")
 
 
 def test_what_stands_for_something_comes_before_what_is_something() -> None:
@@ -23,29 +23,29 @@ def test_what_stands_for_something_comes_before_what_is_something() -> None:
     ],
 )
 def test_paper_that_defines_nothing_is_asked_for_what_its_title_names(title: str, question: str) -> None:
-    assert questions_worth_asking([PassageText("2401.00003", title, OTHER.text)]) == (question,)
+    assert questions_worth_asking([SourceText("2401.00003", title, OTHER.text)]) == (question,)
 
 
 @pytest.mark.parametrize(
     "title", ["On Chunking", "Is Chunking Hard?", "Evaluating Answers", "A Very Long Title That Goes On", ""]
 )
 def test_title_that_names_nothing_gives_no_question(title: str) -> None:
-    assert questions_worth_asking([PassageText("2401.00003", title, OTHER.text)]) == ()
+    assert questions_worth_asking([SourceText("2401.00003", title, OTHER.text)]) == ()
 
 
 def test_definition_that_the_title_does_not_name_is_passed_over() -> None:
-    aside = PassageText("2401.00004", "Chunking", "Paris is a city of France.")
+    aside = SourceText("2401.00004", "Chunking", "Paris is a city of France.")
     assert questions_worth_asking([aside]) == ("What is Chunking?",)
 
 
 def test_same_passages_in_another_order_give_the_same_questions() -> None:
-    passages = [LORA, BM25, OTHER, PassageText("2401.00005", "Tokens", "A token is a piece of a word.")]
+    passages = [LORA, BM25, OTHER, SourceText("2401.00005", "Tokens", "A token is a piece of a word.")]
     assert questions_worth_asking(passages) == questions_worth_asking(list(reversed(passages)))
     assert len(questions_worth_asking(passages)) == 4
 
 
 def test_one_paper_gives_one_question() -> None:
-    twice = PassageText("2401.00001", "Low-Rank Adaptation", "A rank is a number.")
+    twice = SourceText("2401.00001", "Low-Rank Adaptation", "A rank is a number.")
     assert questions_worth_asking([LORA, twice]) == ("What does LoRA stand for?",)
 
 

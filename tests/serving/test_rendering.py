@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 
 from jobs.serving.rendering import answer_in_steps, escaped, link, plain, sources
 from tests.serving import house
+from tests.serving.house import ask
 from tests.serving.payloads import PAYLOADS
-from tests.serving.test_answerer import ask
 
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 

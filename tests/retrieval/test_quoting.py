@@ -4,17 +4,13 @@ import dataclasses
 
 import pytest
 
-from jobs.serving.answerer import MAX_SENTENCES, UNSUPPORTED, Answer, answer_quoted, source_url
-from jobs.serving.sentences import sentences
+from jobs.retrieval.quoting import MAX_SENTENCES, UNSUPPORTED, Answer, answer_quoted, source_url
+from jobs.retrieval.sentences import sentences
 from tests.serving import house
-from tests.serving.house import ToyFound, ToyPassage, ToySearcher
+from tests.serving.house import ToyFound, ToyPassage, ask
 
 PASSAGES = tuple(house.passage_of(row) for row in house.ROWS)
 NF4, BM25 = PASSAGES
-
-
-def ask(question: str, *passages: ToyPassage) -> Answer:
-    return answer_quoted(question, ToySearcher(passages or PASSAGES).search(question), min_support_01=0.0)
 
 
 def about(text: str, **values: object) -> ToyPassage:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.serving.sentences import content_words, sentences, stem
+from jobs.retrieval.sentences import content_words, sentences, stem
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.serving.licences import MAX_QUOTE_CHARS, may_show_whole, shown_text
+from jobs.retrieval.licences import MAX_QUOTE_CHARS, may_show_whole, shown_text
 
 
 @pytest.mark.parametrize(

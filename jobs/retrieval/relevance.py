@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.serving.sentences import content_words
+from jobs.retrieval.sentences import content_words
 
 MAX_ASKS = 3
 _CONTEXT_SHARE = 0.5  # what a word in title or section counts for, beside one in the sentence

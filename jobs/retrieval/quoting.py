@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Protocol
 
 from jobs.corpus import arxiv
-from jobs.serving.licences import MAX_QUOTE_CHARS, cut, may_show_whole
-from jobs.serving.relevance import Ask, Candidate, asks_of, sentence_counts, worth
-from jobs.serving.sentences import content_words, sentences
+from jobs.retrieval.licences import MAX_QUOTE_CHARS, cut, may_show_whole
+from jobs.retrieval.relevance import Ask, Candidate, asks_of, sentence_counts, worth
+from jobs.retrieval.sentences import content_words, sentences
 
 UNSUPPORTED = "No passage of these papers answers this."
 MAX_SENTENCES = 3
