@@ -65,3 +65,4 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$stamp"
 fi
 find_java || install_java
+.venv/bin/python -m jobs.core.class_archive

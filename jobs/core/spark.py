@@ -5,6 +5,8 @@ A Spark stage called from a shell becomes spark-submit itself (exec), so a kill 
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -23,6 +25,9 @@ LEAST_JAVA = 17
 # The JVM moves no rows of ours: it only starts Python workers. The first compiler tier alone saves 3 to 8 CPU-seconds
 # a submit (docs/log.md), in the launcher's JVM too.
 CHEAP_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+# A JVM that cannot use an archive (another Java, other jars) warns on stdout and goes on without.
+QUIET_ABOUT_ARCHIVE = "-Xlog:disable -Xlog:all=error:stderr"
 
 
 @dataclass(frozen=True)
@@ -71,15 +76,19 @@ def submit_command(config: SparkConfig, args: list[str], shared: Path) -> tuple[
 def submission(config: SparkConfig, args: list[str], shared: Path) -> Submission:
     """The parts of `submit_command`, for a caller such as Airflow that builds the command line itself."""
     home = spark_home()
+    java_home = find_java_home()
     log4j = (ENTRY.parent / "log4j2.properties").as_uri()
+    java_options = [CHEAP_JVM, f"-Dlog4j2.configurationFile={log4j}"]
+    if (archive := class_archive(java_home)).is_file():
+        java_options += [f"-XX:SharedArchiveFile={archive}", QUIET_ABOUT_ARCHIVE]
     conf = {
         "spark.ui.enabled": "false",
-        "spark.driver.extraJavaOptions": f"{CHEAP_JVM} -Dlog4j2.configurationFile={log4j}",
+        "spark.driver.extraJavaOptions": " ".join(java_options),
         "spark.python.worker.faulthandler.enabled": "true",
     }
     env = {
         "SPARK_HOME": str(home),
-        "JAVA_HOME": str(find_java_home()),
+        "JAVA_HOME": str(java_home),
         "SPARK_LAUNCHER_OPTS": CHEAP_JVM,
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
@@ -125,6 +134,12 @@ def find_java_home() -> Path:
         "Install it (Debian: apt-get install openjdk-17-jre-headless; else `make setup` fetches one), "
         "or set JAVA_HOME."
     )
+
+
+def class_archive(java_home: Path) -> Path:
+    """Where `class_archive.py` puts the archive of Spark's classes for this Java, Spark and checkout."""
+    about = f"{java_home.resolve()} {java_version(java_home)} {spark_home()} {importlib.metadata.version('pyspark')}"
+    return REPOSITORY / ".java" / f"spark-{hashlib.sha256(about.encode()).hexdigest()[:12]}.jsa"
 
 
 def java_version(home: Path) -> int | None:

@@ -148,3 +148,18 @@ def test_version_of_a_java_without_release_file_is_asked(tmp_path: Path, says: s
 
 def test_java_that_does_not_run_has_no_version(tmp_path: Path) -> None:
     assert java_version(tmp_path / "nothing") is None
+
+
+def test_archive_of_classes_is_used_where_it_was_made(java: Path, tmp_path: Path) -> None:
+    def options() -> str:
+        return submission(LOCAL, ARGS, tmp_path).conf["spark.driver.extraJavaOptions"]
+
+    assert "SharedArchiveFile" not in options()
+    archive = spark.class_archive(java)
+    archive.parent.mkdir(parents=True)
+    archive.touch()
+    assert f"-XX:SharedArchiveFile={archive} " in options()
+
+
+def test_other_java_has_another_archive(java: Path, tmp_path: Path) -> None:
+    assert spark.class_archive(java) != spark.class_archive(put_java(tmp_path / "other", "21.0.1"))
