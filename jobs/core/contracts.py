@@ -136,7 +136,7 @@ FIELDS: dict[str, Field] = {
 PAPER_REASONS = {
     "malformed": Reason("the line is no JSON object, or a field has the wrong type"),
     "bad_id": Reason("the id has none of arXiv's forms"),
-    "other_category": Reason("a category's letters occur in the line, but not as a category of the paper"),
+    "other_category": Reason("a category's letters occur among the paper's categories, but not as one of them"),
     "no_keyword": Reason("no keyword occurs in title or abstract"),
     "not_listed": Reason("`ids` does not list the paper"),
     "superseded": Reason("the snapshots hold a newer record of the same paper"),

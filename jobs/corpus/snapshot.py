@@ -206,13 +206,12 @@ class _Scanner:
         return all(self._calendar[day] == OUTSIDE for day in (block[at : at + _DAY_BYTES], *days))
 
     def _may_have_category(self, block: bytes, begin: int, stop: int) -> bool:
+        """False only if the line plainly spells its categories and none of the wanted ones is among them."""
         if not self._needles:
             return True
-        for needle in self._needles:
-            if block.find(needle, begin, stop) >= 0:
-                return True
         at = block.find(_CATEGORIES, begin, stop)
-        return at < 0 or _PLAIN_CATEGORIES.match(block, at, stop) is None
+        plain = _PLAIN_CATEGORIES.match(block, at, stop) if at >= 0 else None
+        return plain is None or any(block.find(needle, at, plain.end()) >= 0 for needle in self._needles)
 
     def _parse(self, line: bytes, offset: int, place: int) -> None:
         self.result.n_parsed += 1

@@ -285,9 +285,9 @@ def test_cap_counts_what_it_refused(tmp_path: Path, many_lines: list[bytes]) -> 
 def test_filter_keeps_what_the_lake_is_about(
     tmp_path: Path, about: dict[str, Any], kept: list[str], dropped: dict[str, int]
 ) -> None:
-    """A line whose bytes do not hold the letters of a category is not read, so it is not counted."""
+    """A line whose categories do not hold the letters of a wanted one is not read, so it is not counted."""
     lines = [
-        line(1, title="Graphs in cs.CLX"),
+        line(1, title="Graphs", categories="cs.CLX"),
         line(2, title="A graph", categories="cs.CL cs.LG"),
         line(3, title="A photograph", categories="hep-th"),
     ]

@@ -169,10 +169,11 @@ def test_letters_inside_another_category_do_not_match(tmp_path: Path, categories
     assert dict(found.dropped) == {"other_category": 1}
 
 
-def test_category_in_the_abstract_alone_is_other_category(tmp_path: Path) -> None:
-    lines = [line(abstract="filed under cs.CV"), line(number=2)]
-    found = only(scan_lines(tmp_path, lines, categories=("cs.CV",)))
-    assert (found.rows, found.n_read, dict(found.dropped)) == ([], 1, {"other_category": 1})
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_category_in_the_abstract_alone_is_not_parsed(tmp_path: Path, separators: tuple[str, str]) -> None:
+    text = json.dumps(row(abstract="filed under cs.CV"), separators=separators).encode()
+    result = scan_lines(tmp_path, [text], categories=("cs.CV",))
+    assert (result.n_lines, result.n_parsed, only(result).n_read) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("select_by", ["submitted", "updated"])
