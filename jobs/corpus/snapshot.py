@@ -31,6 +31,7 @@ _COMPACT = b':[{"version":"v1","created":"'
 _SPACED = b': [{"version": "v1", "created": "'
 # `Mon, 2 Apr 2007 ` or `Mon, 12 Apr 2007`: both forms of a day are whole in these bytes.
 _DAY_BYTES = 16
+_SPELLING_BYTES = len(_VERSIONS + _COMPACT) + _DAY_BYTES
 _NEXT_DAY = re.compile(rb'"created": ?"(.{16})')
 _CATEGORIES = b'"categories"'
 # At least one category, all of them spelt without escapes: `cs.LG` may be written `\u0063s.LG`.
@@ -89,7 +90,7 @@ def scan_range(path: Path, start: int, end: int, selection: Selection, source: s
     """
     scanner = _Scanner(selection, source)
     with path.open("rb") as handle:
-        scanner.take_all(_lines(handle, start, end))
+        scanner.take_all(_blocks(handle, start, end))
     return scanner.result
 
 
@@ -107,8 +108,8 @@ def merged(results: Iterable[ScanResult]) -> ScanResult:
     return total
 
 
-def _lines(handle: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """(block, offset of the block, begin, stop) of each line that begins in [start, end), newline not included.
+def _blocks(handle: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(block, its offset, limit): the lines of bytes [start, end) are those that begin before `limit` in the blocks.
 
     Of a line longer than a block only a block's worth comes. Read, not mapped: in Python 3.11 `mmap.find` compares
     byte by byte, `bytes.find` does not.
@@ -120,15 +121,9 @@ def _lines(handle: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int,
         if not block:
             return
         cut = block.rfind(b"\n") + 1
-        if cut == 0:  # the file's last line, or one longer than a block
-            yield block, base, 0, len(block)
-            base = _after_newline(handle, base + len(block))
-        begin = 0
-        while begin < cut and base + begin < end:
-            stop = block.find(b"\n", begin)
-            yield block, base, begin, stop
-            begin = stop + 1
-        base += cut
+        yield block, base, min(cut or 1, end - base)
+        # without a newline it is the file's last line, or one longer than a block
+        base = base + cut if cut else _after_newline(handle, base + len(block))
 
 
 def _after_newline(handle: BinaryIO, offset: int) -> int:
@@ -154,22 +149,29 @@ class _Scanner:
         self._scans = [WindowScan() for _ in selection.windows]
         self.result = ScanResult({window.name: self._scans[i] for i, window in enumerate(selection.windows)})
 
-    def take_all(self, lines: Iterable[tuple[bytes, int, int, int]]) -> None:
-        """Look at every line (block, offset of the block, begin, stop).
+    def take_all(self, blocks: Iterable[tuple[bytes, int, int]]) -> None:
+        """Look at every line of the blocks (bytes, offset, limit).
 
-        Nine of ten lines end at `continue`: what `_sure_place` does for Kaggle's form is repeated here without a call.
+        Nine of ten lines are of another day: they end at a look into the set of spellings that were found to be so.
         """
-        calendar = None if self._is_by_update else self._calendar
-        n_skip, n_date = len(_VERSIONS), len(_VERSIONS) + len(_COMPACT)
+        outside: set[bytes] = set()
         n_outside = 0
-        for block, base, begin, stop in lines:
-            key = block.rfind(_VERSIONS, begin, stop)
-            if calendar is not None and key >= 0 and block.startswith(_COMPACT, key + n_skip):
-                at = key + n_date
-                if calendar[block[at : at + _DAY_BYTES]] == OUTSIDE:
+        for block, base, limit in blocks:
+            find, rfind = block.find, block.rfind
+            stop = -1
+            while (begin := stop + 1) < limit:
+                stop = find(b"\n", begin)
+                if stop < 0:
+                    stop = len(block)
+                key = rfind(_VERSIONS, begin, stop)
+                spelling = block[key : key + _SPELLING_BYTES]
+                if spelling in outside:
                     n_outside += 1
                     continue
-            self._take(block, base + begin, begin, stop, self._sure_place(block, key, stop))
+                place = self._sure_place(block, key, stop)
+                if place == OUTSIDE and not self._is_by_update and spelling.startswith(_VERSIONS + _COMPACT):
+                    outside.add(spelling)
+                self._take(block, base + begin, begin, stop, place)
         self.result.n_lines += n_outside
 
     def _take(self, block: bytes, offset: int, begin: int, stop: int, place: int) -> None:
