@@ -31,9 +31,9 @@ from jobs.tuning.student import Student
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 PART, CONTROL_PART = "all", "shuffled"
-REPORT_FILE, TEXT_FILE, PLOT_FILE = "report.json", "report.md", "report.png"
+REPORT_FILE, TEXT_FILE, PLOT_FILE, PAGE_FILE = "report.json", "report.md", "report.png", "report.html"
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,10 @@ def _evaluate(config: Config, lake: Lake, attempt: Attempt) -> None:
         n_asked = max(config.loss_rows, config.generated_rows)
         asked = scoring.ask_searcher(pairs[:n_asked], shelf, config.passages_read)
         rows = _score_systems(config, lake, attempt, asked)
+        rows += scoring.quoted_answers(pairs[: config.retrieval_rows], shelf)
     made = report.assemble(rows, ranks, [pair["paper_id"] for pair in searched], pairs, config.bootstrap_draws)
-    made["gate"] = gate.decide(made, config.min_test_papers).to_dict()
+    verdict = gate.decide(made, config.min_test_papers)
+    made["gate"], made["answers_by"] = verdict.to_dict(), gate.answers_by(made, verdict)
     made["adapter"], made["training"] = adapter.manifest.key, _training_of(adapter)
     _write(attempt, made, rows, n_pairs=len(pairs))
 
@@ -172,8 +174,14 @@ def _write(attempt: Attempt, made: dict[str, Any], rows: list[Scored], *, n_pair
     durable.write_atomic(folder / REPORT_FILE, durable.pretty_json(made))
     durable.write_atomic(folder / TEXT_FILE, report.as_markdown(made).encode())
     report.draw(made, folder / PLOT_FILE)
+    durable.write_atomic(folder / PAGE_FILE, report.as_page(made, (folder / PLOT_FILE).read_bytes()).encode())
     table = report.rows_table(rows)
     tables.write_tables(folder / tables.ROWS_FILE, table.schema, [table])
     verdict = made["gate"]
-    log.info("gate passed=%s reasons=%s", verdict["passed"], " ".join(verdict["reasons"]) or "none")
+    log.info(
+        "gate passed=%s reasons=%s answers_by=%s",
+        verdict["passed"],
+        " ".join(verdict["reasons"]) or "none",
+        made["answers_by"],
+    )
     attempt.finish(Counts(n_pairs, n_pairs), rows=len(rows), extra={"gate": verdict, "test": made["test"]})

@@ -23,6 +23,7 @@ REASONS = {
     "undefined_scores": "a score that decides is missing or not a number",
 }
 DECIDING = "answer_loss"
+STUDENT, QUOTED = "student", "quoted"  # who answers in the chat unless its reader chooses
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,16 @@ def decide(report: dict[str, Any], min_test_papers: int) -> Verdict:
         "worse_than_released": released is not None and released["low"] is not None and released["low"] > 0,
     }
     return Verdict((*reasons, *(name for name, is_true in checks.items() if is_true)))
+
+
+def answers_by(report: dict[str, Any], verdict: Verdict) -> str:
+    """Who answers in the chat by default: a student that passed only if it surely beats quoted sentences.
+
+    Word overlap decides (token F1, with retrieval): quoted sentences have no loss.
+    """
+    beaten = _of(report["paired"], "student-quoted", "token_f1")
+    is_better = beaten is not None and beaten["low"] is not None and beaten["low"] > 0
+    return STUDENT if verdict.passed and is_better else QUOTED
 
 
 def refuse_leak(learnt: Iterable[str], salt: str) -> None:

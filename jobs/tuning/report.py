@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,12 +19,23 @@ if TYPE_CHECKING:
 CONTROLS = ("wrong_question", "shuffled_answers")
 PAIRS = (
     ("student", "base"),
+    ("student", "quoted"),
     ("student", "released"),
     ("wrong_question", "student"),
     ("shuffled_answers", "student"),
 )
+OPPONENTS = {"base": "its base", "quoted": "quoted sentences", "released": "the released student"}
 IS_BETTER_LOW = {"answer_loss": True, "token_f1": False, "rouge_l": False}
+WHO_ANSWERS = {
+    "student": "The chat answers with the student: it surely beats quoted sentences.",
+    "quoted": "The chat answers with quoted sentences: no student surely beats them.",
+}
 NAMES = {"answer_loss": "answer loss", "token_f1": "token F1", "rouge_l": "ROUGE-L"}
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2rem .6rem}img{max-width:100%}"
+)
 
 
 def assemble(
@@ -82,12 +94,27 @@ def findings(made: dict[str, Any]) -> list[str]:
         said = ["The gate lets this student answer."]
     else:
         said = ["The gate refuses this student: " + "; ".join(REASONS[name] for name in verdict["reasons"]) + "."]
-    for mode in MODES:
-        for metric, found in made["paired"].get("student-base", {}).get(mode, {}).items():
-            if found["diff"] is not None:
-                said.append(_sentence(mode, metric, found))
+    said.append(WHO_ANSWERS[made["answers_by"]])
+    for opponent in OPPONENTS:
+        for mode in MODES:
+            for metric, found in made["paired"].get(f"student-{opponent}", {}).get(mode, {}).items():
+                if found["diff"] is not None:
+                    said.append(_sentence(opponent, mode, metric, found))
     said += [_control_sentence(name, made["paired"].get(f"{name}-student", {})) for name in CONTROLS]
     return said
+
+
+def as_page(made: dict[str, Any], plot: bytes) -> str:
+    """The report as one HTML page that needs nothing else: the text for people, with the plot (PNG) inside."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(as_markdown(made))
+    image = base64.b64encode(plot).decode()
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Report on the student</title>'
+        f"<style>{_STYLE}</style><body>{body}"
+        f'<img alt="Scores by system and mode" src="data:image/png;base64,{image}"></body></html>\n'
+    )
 
 
 def draw(made: dict[str, Any], path: Path) -> None:
@@ -150,13 +177,14 @@ def _test_of(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _sentence(mode: str, metric: str, found: dict[str, Any]) -> str:
+def _sentence(opponent: str, mode: str, metric: str, found: dict[str, Any]) -> str:
     where = "with retrieval" if mode == "retrieval" else "closed book"
     sign = -1 if IS_BETTER_LOW[metric] else 1
     worst, best = sorted((sign * found["low"], sign * found["high"]))
     said = "beats" if worst > 0 else "is beaten by" if best < 0 else "does not surely beat"
     change = f"{found['diff']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
-    return f"{where.capitalize()}, the student {said} its base in {NAMES[metric]}: {change}, n={found['n_rows']}."
+    against = f"{OPPONENTS[opponent]} in {NAMES[metric]}"
+    return f"{where.capitalize()}, the student {said} {against}: {change}, n={found['n_rows']}."
 
 
 def _control_sentence(name: str, found: dict[str, Any]) -> str:

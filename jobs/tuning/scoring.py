@@ -15,6 +15,7 @@ from typing import Any
 
 from jobs.core import durable
 from jobs.retrieval import ranking
+from jobs.retrieval.quoting import answer_quoted
 from jobs.tuning import metrics, prompts
 from jobs.tuning.shelf import Shelf
 from jobs.tuning.student import Messages, Student
@@ -67,9 +68,8 @@ def ask_searcher(pairs: Sequence[dict[str, Any]], shelf: Shelf, n_passages: int)
     for pair in pairs:
         found = shelf.searcher.search(pair["question"], n_passages).passages if shelf.searcher else ()
         texts = tuple(shelf.passage(passage.chunk_id) for passage in found)
-        expected = pair["answer"] if pair["is_answerable"] else prompts.REFUSAL
         asked.append(
-            Asked(pair["qa_id"], pair["paper_id"], pair["question"], expected, tuple(pair["chunk_ids"]), texts)
+            Asked(pair["qa_id"], pair["paper_id"], pair["question"], _expected(pair), tuple(pair["chunk_ids"]), texts)
         )
     return asked
 
@@ -86,6 +86,22 @@ def retrieval_ranks(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> dict[str, 
             found = searcher.find(query, max(RANKS), mode=mode).passages
             ranks[mode].append(metrics.rank_of([one.chunk_id for one in found], pair["chunk_ids"]))
     return ranks
+
+
+def quoted_answers(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> list[Scored]:
+    """What the chat answers without any model: sentences quoted from the passages found; a refusal counts as one."""
+    scored = []
+    for pair in pairs if shelf.searcher else ():
+        found = shelf.searcher.search(pair["question"])  # type: ignore[union-attr]  # there is one, or no pair
+        quoted = answer_quoted(pair["question"], found)
+        row = Asked(pair["qa_id"], pair["paper_id"], pair["question"], _expected(pair), (), ())
+        scored.append(_scored(QUOTED, row, NAN, quoted.text if quoted.supported else prompts.REFUSAL))
+    return scored
+
+
+def _expected(pair: dict[str, Any]) -> str:
+    answer: str = pair["answer"] if pair["is_answerable"] else prompts.REFUSAL
+    return answer
 
 
 def prompt_of(asked: Asked, mode: str, passage_chars: int, question: str | None = None) -> Messages:
@@ -131,6 +147,9 @@ class Pass:
     def name(self) -> str:
         """Of the file that keeps it."""
         return f"{self.system}-{self.mode}"
+
+
+QUOTED = Pass("quoted", "retrieval", with_adapter=False)
 
 
 def run_pass(student: Student, one: Pass, rows: Sequence[Asked], limits: Limits) -> list[Scored]:

@@ -50,9 +50,19 @@ def test_base_and_student_are_measured_in_both_modes(measured: Lake) -> None:
     assert {name: set(modes) for name, modes in systems.items()} == {
         "base": {"closed", "retrieval"},
         "student": {"closed", "retrieval"},
+        "quoted": {"retrieval"},
     }
     cell = systems["student"]["retrieval"]
     assert (cell["answer_loss"]["n"], cell["token_f1"]["n"]) == (QUICK["loss_rows"], QUICK["generated_rows"])
+
+
+def test_quoted_sentences_are_measured_on_all_test_pairs_and_have_no_loss(measured: Lake) -> None:
+    made = report_of(measured)
+    cell = made["systems"]["quoted"]["retrieval"]
+    assert (cell["token_f1"]["n"], cell["answer_loss"]["n"]) == (2 * len(house.papers_of("test")), 0)
+    paired = made["paired"]["student-quoted"]["retrieval"]
+    assert (paired["token_f1"]["n_rows"], paired["answer_loss"]["diff"]) == (QUICK["generated_rows"], None)
+    assert made["answers_by"] in ("student", "quoted")
 
 
 def test_both_controls_are_measured(measured: Lake) -> None:
@@ -75,7 +85,8 @@ def test_every_scored_row_is_of_a_test_paper(measured: Lake) -> None:
 
 
 def test_part_holds_report_rows_page_and_plot(measured: Lake) -> None:
-    assert set(report_part(measured).manifest.files) == {"report.json", "report.md", "report.png", tables.ROWS_FILE}
+    files = {"report.json", "report.md", "report.html", "report.png", tables.ROWS_FILE}
+    assert set(report_part(measured).manifest.files) == files
 
 
 def test_second_run_finds_it_done(measured: Lake) -> None:

@@ -101,23 +101,59 @@ def test_report_is_plain_json_without_nan() -> None:
     json.dumps(report_of(BASE, GOOD, WRONG), allow_nan=False)
 
 
-def markdown(*rows: list[Scored]) -> str:
+def judged(*rows: list[Scored]) -> dict[str, Any]:
     made = report_of(*rows)
-    return report.as_markdown(made | {"gate": gate.decide(made, 2).to_dict()})
+    verdict = gate.decide(made, 2)
+    return made | {"gate": verdict.to_dict(), "answers_by": gate.answers_by(made, verdict)}
+
+
+def markdown(*rows: list[Scored]) -> str:
+    return report.as_markdown(judged(*rows))
 
 
 def test_first_lines_say_what_was_not_beaten() -> None:
     first = markdown(BASE, scored("student", [2.5, 2.6, 2.7, 2.8], f1=0.1), WRONG).splitlines()[2:6]
     assert first[0].startswith("- The gate refuses this student")
-    assert "is beaten by its base in answer loss" in first[1]
-    assert "is beaten by its base in token F1" in first[2]
+    assert first[1] == "- The chat answers with quoted sentences: no student surely beats them."
+    assert "is beaten by its base in answer loss" in first[2]
+    assert "is beaten by its base in token F1" in first[3]
 
 
 def test_first_lines_say_what_was_beaten() -> None:
-    first = markdown(BASE, GOOD, WRONG).splitlines()[2:5]
+    first = markdown(BASE, GOOD, WRONG).splitlines()[2:6]
     assert first[0] == "- The gate lets this student answer."
-    assert "beats its base in answer loss" in first[1]
-    assert "does not surely beat its base in token F1" in first[2]
+    assert "beats its base in answer loss" in first[2]
+    assert "does not surely beat its base in token F1" in first[3]
+
+
+QUOTED = [Scored(f"q{i}", f"p{i}", "quoted", "retrieval", NAN, 0.4 + i / 100, 0.4, "said") for i in range(4)]
+
+
+def test_student_that_beats_quoted_sentences_answers_in_the_chat() -> None:
+    assert judged(BASE, GOOD, WRONG, QUOTED)["answers_by"] == "student"
+
+
+@pytest.mark.parametrize("student_f1", [0.40, 0.42])
+def test_student_that_does_not_surely_beat_quoted_sentences_leaves_them_the_chat(student_f1: float) -> None:
+    assert judged(BASE, scored("student", [1.0, 1.2, 1.1, 1.3], student_f1), WRONG, QUOTED)["answers_by"] == "quoted"
+
+
+def test_refused_student_does_not_answer_however_good_its_words_are() -> None:
+    refused = scored("student", [2.5, 1.9, 2.1, 2.4], f1=0.9)
+    assert judged(BASE, refused, WRONG, QUOTED)["answers_by"] == "quoted"
+
+
+def test_quoted_sentences_never_measured_stay_the_chat() -> None:
+    assert judged(BASE, GOOD, WRONG)["answers_by"] == "quoted"
+
+
+def test_page_shows_the_text_and_the_plot_and_runs_nothing_of_theirs() -> None:
+    hostile = judged(BASE, GOOD, WRONG)
+    hostile["test"]["id"] = "<script>alert(1)</script>"
+    page = report.as_page(hostile, b"png")
+    assert "<script>" not in page
+    assert "<td>student</td>" in page
+    assert "data:image/png;base64,cG5n" in page
 
 
 def test_missing_control_is_named() -> None:
