@@ -15,6 +15,7 @@ import datetime as dt
 import json
 import logging
 import platform
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -178,6 +179,14 @@ class Lake:
     def has(self, dataset: str, part: str, key: str) -> bool:
         """Whether a part with this key was published, current or not."""
         return (self.part_folder(dataset, part) / key[:KEY_LENGTH] / MANIFEST_FILE).is_file()
+
+    def whole_key(self, dataset: str, part: str, digits: str) -> str:
+        """The key of a published part, current or not, from its first 12 digits. Raises InputMissingError."""
+        if not re.fullmatch(rf"[0-9a-f]{{{KEY_LENGTH}}}", digits):
+            raise InputMissingError(f"{digits[:80]!r} is no key. Expected {KEY_LENGTH} hexadecimal digits.")
+        if not self.has(dataset, part, digits):
+            raise InputMissingError(f"{dataset}/{part}/{digits} is not in this lake ({self.root}).")
+        return Manifest.read(self.part_folder(dataset, part) / digits).key
 
     def point(self, dataset: str, part: str, key: str) -> None:
         """Make a part that was published before current again (a setting changed back).

@@ -110,9 +110,11 @@ def kept_folders(lake: Lake) -> set[Path]:
         folder = waiting.pop()
         if folder not in kept and (folder / MANIFEST_FILE).is_file():
             kept.add(folder)
-            for one in Manifest.read(folder).inputs:
-                if one.key is not None and one.dataset != "snapshots":
-                    waiting.append(lake.part_folder(one.dataset, one.part) / one.key[:KEY_LENGTH])
+            made = Manifest.read(folder)
+            named = [(one.dataset, one.part, one.key) for one in made.inputs if one.key and one.dataset != "snapshots"]
+            # a release may serve a student of an earlier run, which is none of its inputs
+            named += [(dataset, "all", key) for dataset, key in made.extra.get("names", {}).items()]
+            waiting += [lake.part_folder(dataset, part) / key[:KEY_LENGTH] for dataset, part, key in named]
     return kept
 
 

@@ -93,22 +93,26 @@ class Citation:
 
 @dataclass(frozen=True)
 class Answer:
-    """Quoted sentences with [n] after each; not `supported`: a refusal, and the nearest passages as citations."""
+    """A text with [n] where it relies on passage n; not `supported`: a refusal, and the nearest passages as citations.
+
+    Not `is_cited`: the text names no passage, the citations are those that its writer has read.
+    """
 
     text: str
     supported: bool
     citations: tuple[Citation, ...]
+    is_cited: bool = True
 
 
 def answer_quoted(question: str, found: Found, *, min_support_01: float = 0.5) -> Answer:
     """The one to three sentences of the passages that answer best, or a refusal below `min_support_01`."""
     passages = [passage for passage in found.passages if passage.kind != "references"]
     if not passages or found.support_01 < min_support_01:
-        return _refusal(question, passages)
+        return refusal(question, passages)
     candidates = _candidates(passages)
     picked = _pick(asks_of(question), candidates, passages)
     if not picked:
-        return _refusal(question, passages)
+        return refusal(question, passages)
     return _compose(picked, passages)
 
 
@@ -199,23 +203,28 @@ def _compose(picked: Sequence[Candidate], passages: Sequence[Passage]) -> Answer
             quotes.append([one])
     text = " ".join(f"{one.text} [{n}]" for n, quote in enumerate(quotes, start=1) for one in quote)
     citations = tuple(
-        _citation(n, passages[quote[0].rank], " ".join(one.text for one in quote))
-        for n, quote in enumerate(quotes, start=1)
+        cite(n, passages[quote[0].rank], " ".join(one.text for one in quote)) for n, quote in enumerate(quotes, start=1)
     )
     return Answer(text, True, citations)
 
 
-def _refusal(question: str, passages: Sequence[Passage]) -> Answer:
-    asked = frozenset(content_words(question))
-    citations = []
-    for n, passage in enumerate(passages[:MAX_NEAREST], start=1):
-        texts = sentences(passage.text) or [""]
-        nearest = max(texts, key=lambda text: len(asked & frozenset(content_words(text))))
-        citations.append(_citation(n, passage, cut(nearest)))
+def refusal(question: str, passages: Sequence[Passage]) -> Answer:
+    """The answer where no passage answers: it says so, and names the nearest ones."""
+    citations = [
+        cite(n, passage, cut(nearest_sentence(passage, question)))
+        for n, passage in enumerate(passages[:MAX_NEAREST], start=1)
+    ]
     return Answer(UNSUPPORTED, False, tuple(citations))
 
 
-def _citation(n: int, passage: Passage, quote: str) -> Citation:
+def nearest_sentence(passage: Passage, text: str) -> str:
+    """The sentence of a passage that shares most content words with a text."""
+    wanted = frozenset(content_words(text))
+    return max(sentences(passage.text) or [""], key=lambda one: len(wanted & frozenset(content_words(one))))
+
+
+def cite(n: int, passage: Passage, quote: str) -> Citation:
+    """A quote of a passage and where it stands."""
     return Citation(
         n=n,
         chunk_id=passage.chunk_id,

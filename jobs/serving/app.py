@@ -7,14 +7,16 @@ import contextlib
 import hmac
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+import anyio
 from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.concurrency import iterate_in_threadpool
 
 from jobs.core.errors import JobError
 from jobs.corpus import arxiv
@@ -25,7 +27,10 @@ from jobs.serving.chat import mount_page
 from jobs.serving.completions import MAX_QUESTION_CHARS, ChatBody
 from jobs.serving.guard import Guard
 from jobs.serving.meters import CONTENT_TYPE, Meters
-from jobs.serving.release import Served
+from jobs.serving.release import Release
+from jobs.serving.replies import Ask, Pieces, reply, whole
+from jobs.serving.served import Served
+from jobs.serving.speaker import BusyError
 
 log = logging.getLogger(__name__)
 
@@ -132,12 +137,32 @@ def _add_answers(app: FastAPI, served: Served, is_public: bool) -> None:
         refused = completions.why_refused(body, release, served.why_not)
         if refused is not None or release is None:
             return refused or completions.refused(503, served.why_not, "no_release")
-        answer = release.answer(body.question)
+        ask = body.ask_of(release)
         headers = {RELEASE_HEADER: release.release_id}
+        try:
+            pieces = reply(release, ask)
+        except BusyError as error:
+            return completions.busy(str(error))
         if body.stream:
-            events = completions.streamed(answer, release, body.model)
-            return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-        return JSONResponse(completions.whole(answer, release, body.model), headers=headers)
+            return StreamingResponse(_events(pieces, release, ask), media_type="text/event-stream", headers=headers)
+        return JSONResponse(completions.in_one_piece(whole(pieces), release, ask.model), headers=headers)
+
+
+async def _events(pieces: Pieces, release: Release, ask: Ask) -> AsyncIterator[str]:
+    """Server-sent events from a reply; a client that leaves ends it."""
+    events = completions.streamed(pieces, release, ask.model)
+    try:
+        async for event in iterate_in_threadpool(events):
+            yield event
+    finally:
+        ask.stop.set()
+        with anyio.CancelScope(shield=True):
+            await asyncio.to_thread(_close, events, pieces)
+
+
+def _close(*generators: Generator[Any, None, None]) -> None:
+    for one in generators:
+        one.close()
 
 
 def _add_admin(app: FastAPI, served: Served) -> None:

@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobs.serving.completions import MAX_QUESTION_CHARS
-from jobs.serving.release import QUOTED, Served
-from jobs.serving.rendering import answer_in_steps, escaped, footer, plain, sources, sources_title
+from jobs.serving.release import BASE, QUOTED, STUDENT, Release
+from jobs.serving.rendering import escaped, footer, plain, sources, sources_title
+from jobs.serving.replies import Ask, reply
+from jobs.serving.served import Served
+from jobs.serving.speaker import BusyError
 
 if TYPE_CHECKING:
     import gradio
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 TITLE = "Spark-ArXiv"
 MAX_WAITING = 64
 AT_ONCE = 4
-_LABELS = {QUOTED: "Quoted sentences", "student": "Student", "base": "Base model"}
+_LABELS = {QUOTED: "Quoted sentences", STUDENT: "Student", BASE: "Its base, untrained"}
 _CSS = """
 .gradio-container {max-width: 50rem !important; margin: 0 auto !important}
 #head h1 {font-size: 1.35rem; font-weight: 650; margin: 0.4rem 0 0}
@@ -82,7 +85,7 @@ def make_page(served: Served) -> gradio.Blocks:
     page: gradio.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as page:
         head = gr.Markdown(elem_id="head")
-        model = gr.Radio([(_LABELS[QUOTED], QUOTED)], value=QUOTED, label="Who answers", visible=False)
+        model = gr.Radio([(_LABELS[QUOTED], QUOTED)], value=QUOTED, label="Who answers", visible=False, elem_id="who")
         talk = gr.Chatbot(
             elem_id="talk",
             show_label=False,
@@ -123,15 +126,14 @@ def _filled(served: Served) -> tuple[str, Any, Any, str]:
     if release is None:
         return f"# {TITLE}\n\n{escaped(served.why_not)}", gr.update(), gr.update(examples=[]), ""
     choices = [(_LABELS[name], name) for name in release.serves]
-    who = gr.update(choices=choices, value=release.serves[0], visible=len(choices) > 1)
+    about = f"The student is {plain(release.facts['student'])}" if release.speaker else None
+    who = gr.update(choices=choices, value=release.serves[0], visible=len(choices) > 1, info=about)
     examples = [{"text": plain(question)} for question in release.questions]
     return f"# {TITLE}\n\n{escaped(release.intro)}", who, gr.update(examples=examples), footer(release)
 
 
 def _replies(served: Served, message: Any, model: str) -> Iterator[Any]:
-    """The answer as it grows, then with its sources."""
-    import gradio as gr
-
+    """The answer as it grows, then with its sources; or why there is none."""
     question = _text_of(message)
     release = served.release
     if release is None:
@@ -143,14 +145,25 @@ def _replies(served: Served, message: Any, model: str) -> Iterator[Any]:
     if model not in release.serves:
         yield "The papers changed meanwhile. Please load the page again."
         return
-    found = release.answer(question)
-    shown = ""
-    for shown in answer_in_steps(found):
-        yield shown
-    if found.citations:
-        heading = html.escape(sources_title(found))
-        listed = gr.ChatMessage(content=sources(found.citations), metadata=_folded(heading, found.supported))
-        yield [gr.ChatMessage(content=shown), listed]
+    try:
+        yield from _growing(release, Ask(question, model))
+    except BusyError as error:
+        yield escaped(str(error))
+
+
+def _growing(release: Release, ask: Ask) -> Iterator[Any]:
+    """What is said so far, again and again; at the end the whole with its sources."""
+    import gradio as gr
+
+    said = ""
+    for piece in reply(release, ask):
+        if isinstance(piece, str):
+            said += piece
+            yield escaped(said)
+        elif piece.citations:
+            heading = html.escape(sources_title(piece))
+            listed = gr.ChatMessage(content=sources(piece.citations), metadata=_folded(heading, piece.supported))
+            yield [gr.ChatMessage(content=escaped(piece.text)), listed]
 
 
 def _folded(title: str, is_supported: bool) -> Any:

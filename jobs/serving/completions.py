@@ -9,17 +9,19 @@ import dataclasses
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Literal
 
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from jobs.retrieval.quoting import Answer
-from jobs.serving.release import QUOTED, Release
+from jobs.serving.release import BASE, QUOTED, STUDENT, Release
+from jobs.serving.replies import Ask, Pieces
+from jobs.serving.speaker import RETRY_AFTER_S
 
 MAX_QUESTION_CHARS = 2000
-MODELS = ("student", "base", QUOTED)
+MODELS = (STUDENT, BASE, QUOTED)
 
 
 class Part(BaseModel):
@@ -44,18 +46,34 @@ class Message(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """What a client asks. Settings of sampling are allowed and have no meaning for quoted sentences."""
+    """What a client asks. Other settings of OpenAI's form are allowed and passed over.
 
-    model: str = QUOTED
+    Without a model whoever the release puts first answers. Length and temperature mean nothing for quoted sentences.
+    """
+
+    model: str | None = None
     messages: list[Message] = Field(min_length=1, max_length=200)
     stream: bool = False
     retrieval: bool = True
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
 
     @property
     def question(self) -> str:
         """The newest message of the user."""
         asked = [message.text.strip() for message in self.messages if message.role == "user"]
         return asked[-1] if asked else ""
+
+    def ask_of(self, release: Release) -> Ask:
+        """What is asked, of whom."""
+        return Ask(
+            self.question,
+            self.model or release.serves[0],
+            self.retrieval,
+            self.max_completion_tokens or self.max_tokens,
+            self.temperature,
+        )
 
 
 def refused(status: int, sentence: str, code: str) -> JSONResponse:
@@ -66,36 +84,49 @@ def refused(status: int, sentence: str, code: str) -> JSONResponse:
 
 def why_refused(body: ChatBody, release: Release | None, why_not: str) -> JSONResponse | None:
     """The error for a question that cannot be answered, or None."""
-    if body.model not in MODELS:
+    if body.model is not None and body.model not in MODELS:
         return refused(404, f"There is no model {body.model[:80]!r}. Expected one of {MODELS}.", "model_not_found")
     if release is None:
         return refused(503, why_not, "no_release")
-    if body.model not in release.serves:
+    model = body.model or release.serves[0]
+    if model not in release.serves:
         sentence = f"Release {release.release_id} has no student: it answers with quoted sentences (model 'quoted')."
         return refused(404, sentence, "model_not_found")
     if not body.question or len(body.question) > MAX_QUESTION_CHARS:
         sentence = f"The question has {len(body.question)} characters. Expected 1 to {MAX_QUESTION_CHARS}."
         return refused(422, sentence, "bad_question")
-    if not body.retrieval:
+    if not body.retrieval and model == QUOTED:
         return refused(422, "Quoted sentences come from retrieval: retrieval=false needs a model.", "bad_request")
     return None
 
 
-def whole(answer: Answer, release: Release, model: str) -> dict[str, Any]:
+def busy(sentence: str) -> JSONResponse:
+    """The error where as many answers wait as may."""
+    reply = refused(503, sentence, "busy")
+    reply.headers["retry-after"] = str(RETRY_AFTER_S)
+    return reply
+
+
+def in_one_piece(answer: Answer, release: Release, model: str) -> dict[str, Any]:
     """A reply in one piece."""
     message = {"role": "assistant", "content": answer.text}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     return _envelope("chat.completion", release, model) | {"choices": [choice]} | _sources(answer)
 
 
-def streamed(answer: Answer, release: Release, model: str) -> Iterator[str]:
-    """A reply as server-sent events, a word each; the last one brings the sources."""
+def streamed(pieces: Pieces, release: Release, model: str) -> Generator[str, None, None]:
+    """A reply as server-sent events, one a piece; the last one brings the sources."""
     envelope = _envelope("chat.completion.chunk", release, model)
-    for n, word in enumerate(answer.text.split(" ")):
-        delta = {"content": word if n == 0 else f" {word}"} | ({"role": "assistant"} if n == 0 else {})
-        yield _event(envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    yield _event(envelope | last | _sources(answer))
+    role: dict[str, str] = {"role": "assistant"}
+    for piece in pieces:
+        if isinstance(piece, Answer):
+            last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            yield _event(envelope | last | _sources(piece))
+        else:
+            yield _event(
+                envelope | {"choices": [{"index": 0, "delta": role | {"content": piece}, "finish_reason": None}]}
+            )
+            role = {}
     yield "data: [DONE]\n\n"
 
 

@@ -63,12 +63,12 @@ def _refused(url: str, status: int, text: str, release_id: str) -> str:
     raise UsageError(f"{said} Expected 200. Is it this project's app, with the same APP_TOKEN?")
 
 
-def try_in_child(lake_root: Path, key: str, timeout_s: float) -> str:
+def try_in_child(lake_root: Path, key: str, device: str, timeout_s: float) -> str:
     """Open a release in a process of its own and ask it its question; the answer is returned.
 
     What would kill or hang the app kills or hangs the child. Raises ContractError.
     """
-    command = [sys.executable, "-m", "jobs.serving.self_check", str(lake_root.resolve()), key]
+    command = [sys.executable, "-m", "jobs.serving.self_check", str(lake_root.resolve()), key, device]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:

@@ -25,8 +25,6 @@ from jobs.serving.tensor_files import Tensor
 if TYPE_CHECKING:
     import torch
 
-    from jobs.tuning.student import Student
-
 log = logging.getLogger(__name__)
 
 BLOCK_VALUES = 1 << 23  # numbers of a weight that are added at once: 32 MB in float32
@@ -126,22 +124,25 @@ def quantized_weights(base: Path) -> set[str]:
     return {f"{name}.weight" for name, layer in layers if layer is not output}
 
 
-def mean_kl(trained: Student, merged: Student, prompts: Sequence[list[dict[str, str]]]) -> float:
-    """Mean KL divergence of the merged model's next token from the trained one's, nats a token of the prompts."""
+def mean_kl(trained: Sequence[torch.Tensor], merged: Sequence[torch.Tensor]) -> float:
+    """Mean KL divergence of the merged model's next token from the trained one's, nats a token.
+
+    Each a list of logits, float32 [n_tokens, vocabulary], one a prompt.
+    """
     import torch
 
     total, n_tokens = 0.0, 0
-    for messages in prompts:
-        wanted = torch.log_softmax(trained.logits(messages).double(), dim=-1)
-        got = torch.log_softmax(merged.logits(messages).double(), dim=-1)
+    for ours, theirs in zip(trained, merged, strict=True):
+        wanted = torch.log_softmax(ours.double(), dim=-1)
+        got = torch.log_softmax(theirs.double(), dim=-1)
         total += float((wanted.exp() * (wanted - got)).sum())
         n_tokens += len(wanted)
     return total / n_tokens
 
 
-def require_same(trained: Student, merged: Student, prompts: Sequence[list[dict[str, str]]], max_kl: float) -> float:
-    """The mean KL. Raises ContractError above `max_kl`, or if it is not a number."""
-    found = mean_kl(trained, merged, prompts)
+def require_same(trained: Sequence[torch.Tensor], merged: Sequence[torch.Tensor], max_kl: float) -> float:
+    """The mean KL of logits as in `mean_kl`. Raises ContractError above `max_kl`, or if it is not a number."""
+    found = mean_kl(trained, merged)
     if not found <= max_kl:
         raise ContractError(
             f"The merged model differs from the trained one by {found:.2e} nats a token, expected at most "

@@ -1,13 +1,15 @@
-"""Release the newest index to the chat app; CURRENT moves only after the release has answered.
+"""Release the newest index, with a student that the gate accepts; CURRENT moves only after the release has answered.
 
-Reads indexes (and adapters, reports where they exist). Writes releases. Fails with ContractError if the release does
-not load or answer (the one before it serves on), with TryAgainError if the app cannot be reached.
+Reads indexes (and adapters, reports where they exist). Writes models (merged weights) and releases. Fails with
+ContractError if the merged weights are not the student, or the release does not load or answer (the one before it
+serves on), with TryAgainError if the app cannot be reached.
 Run: python -m jobs merge_and_deploy --goal index --lake lakes/sample
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Callable
@@ -21,8 +23,13 @@ from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import KEY_LENGTH, Counts, Input
 from jobs.corpus import arxiv
 from jobs.serving import deploying
+from jobs.serving.candidate import Candidate, choose, keys_named
+from jobs.serving.merged import merged_model, n_parameters
 from jobs.serving.questions import SourceText, questions_worth_asking
-from jobs.serving.release import INTRO_FILE, QUESTIONS_FILE, QUOTED, RELEASE_FILE
+from jobs.serving.release import BASE, INTRO_FILE, QUESTIONS_FILE, QUOTED, RELEASE_FILE, STUDENT
+from jobs.tuning.bases import base_of
+from jobs.tuning.learnt import TRAINING_FILE
+from jobs.tuning.prompts import ANSWER_PROMPT, PassageText, answer_messages
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,11 +39,17 @@ log = logging.getLogger(__name__)
 VERSION = 1
 CHECKS_BEFORE_POINTER = True
 PASSAGES_FILE = "passages.parquet"
+PASSAGE_COLUMNS = ["paper_id", "title", "text", "submitted_at", "kind"]
+REPORT_FILES = ("report.json", "report.html")
+SMALL_PARAMETERS = 1e9
 PAPERS_LOOKED_AT = 200  # for questions worth asking, in order of id hash: enough to choose three from
-INTRO = (
-    "Ask about the papers in this collection. Answers are sentences quoted from them, each with its source; where no "
-    "paper answers, it says so."
-)
+INTROS = {
+    QUOTED: "Ask about the papers in this collection. Answers are sentences quoted from them, each with its source; "
+    "where no paper answers, it says so.",
+    STUDENT: "Ask about the papers in this collection. A model that was trained on them answers from their passages "
+    "and names its sources; where no paper answers, it says so.",
+}
+CHECKED_PROMPTS = 3  # with a passage; on these the merged weights are compared with the student
 NOTHING_TO_ASK = "What are these papers about?"
 
 
@@ -47,6 +60,15 @@ class Config:
     min_support_01: float = setting(
         0.5, "least support of a question's passages; below it the app says that no passage answers", affects_rows=True
     )
+    passages_read: int = setting(2, "passages in the prompt of a question", affects_rows=True)
+    max_answer_tokens: int = setting(160, "tokens of the student's answer in the chat at most", affects_rows=True)
+    merged_dtype: str = setting(
+        "float16",
+        "numbers of the merged weights",
+        affects_rows=True,
+        choices=("float16", "bfloat16", "float32"),
+    )
+    device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
     app_url: str | None = setting(
         None, "address of the chat app that loads the release; default: environment APP_URL; none: it is tried here"
     )
@@ -63,12 +85,25 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Publish the release, let it answer, and only then make it current."""
     check = _checker(config, lake)
     for task in tasks:
-        if "adapters" in task.read_parts:
-            log.warning("a student is trained, but this version does not serve it yet: the release quotes sentences")
+        candidate = choose(lake, task)
+        log.info("student: %s", candidate.why)
+        index = task.part_of("indexes")
+        model = _model_of(config, lake, candidate, index)
         with lake.attempt(task) as attempt:
-            facts = write_release(config, attempt, task.part_of("indexes"))
+            facts = write_release(config, lake, attempt, candidate, model)
             attempt.before_pointer = check
-            attempt.finish(Counts(read=1, kept=1), rows=1, extra={"serves": facts["serves"], "index": facts["index"]})
+            named = keys_named(candidate, model, index)
+            attempt.finish(Counts(read=1, kept=1), rows=1, extra={"serves": facts["serves"], "names": named})
+
+
+def _model_of(config: Config, lake: Lake, candidate: Candidate, index: Part) -> Part | None:
+    """The merged weights of the student, made if this is the first release that names it."""
+    if candidate.adapter is None:
+        return None
+    passages = tables.read_table(index.file(PASSAGES_FILE), ["title", "text"]).slice(0, CHECKED_PROMPTS).to_pylist()
+    prompts = [answer_messages(NOTHING_TO_ASK)]
+    prompts += [answer_messages(NOTHING_TO_ASK, [PassageText(one["title"], "", one["text"])]) for one in passages]
+    return merged_model(lake, candidate.adapter, candidate.report, config.merged_dtype, config.device, prompts)
 
 
 def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
@@ -82,35 +117,70 @@ def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
             answer = deploying.ask_app(url, token, key[:KEY_LENGTH], config.load_timeout_s)
             log.info("the app at %s serves release %s: %s", url, key[:KEY_LENGTH], answer[:200])
         else:
-            answer = deploying.try_in_child(lake.root, key, config.load_timeout_s)
+            answer = deploying.try_in_child(lake.root, key, config.device, config.load_timeout_s)
             log.info("release %s answers: %s", key[:KEY_LENGTH], answer[:200])
             log.info("no app address is set (APP_URL): an app on this lake finds the release by itself")
 
     return check
 
 
-def write_release(config: Config, attempt: Attempt, index: Part) -> dict[str, Any]:
-    """Write the files of a release over an index into an attempt; its facts are returned."""
-    passages = tables.read_table(index.file(PASSAGES_FILE), ["paper_id", "title", "text", "submitted_at", "kind"])
+def write_release(
+    config: Config, lake: Lake, attempt: Attempt, candidate: Candidate, model: Part | None = None
+) -> dict[str, Any]:
+    """Write the files of a release into an attempt; its facts are returned."""
+    passages = tables.read_table(attempt.task.part_of("indexes").file(PASSAGES_FILE), PASSAGE_COLUMNS)
     questions = questions_worth_asking(_looked_at(passages))
-    intro = INTRO
-    facts: dict[str, Any] = {
-        "release_id": attempt.task.request_key[:KEY_LENGTH],
-        "serves": [QUOTED],
-        "model": None,
-        "adapter": None,
-        "index": index.manifest.key,
-        "report": None,
-        "prompts": hashlib.sha256("\n".join([intro, *questions]).encode()).hexdigest()[:KEY_LENGTH],
-        "smoke_question": questions[0] if questions else NOTHING_TO_ASK,
-        "min_support_01": config.min_support_01,
-    }
-    facts |= _counted(passages)
+    facts = _facts(config, lake, attempt, candidate, model) | _counted(passages)
+    intro = INTROS[facts["serves"][0]]
+    facts["prompts"] = hashlib.sha256("\n".join([intro, ANSWER_PROMPT, *questions]).encode()).hexdigest()[:KEY_LENGTH]
+    facts["smoke_question"] = questions[0] if questions else NOTHING_TO_ASK
+    for name, path in _report_files(candidate):
+        durable.write_atomic(attempt.folder / name, path.read_bytes())
     durable.make_dirs(attempt.folder / "prompts")
     durable.write_atomic(attempt.folder / QUESTIONS_FILE, "".join(f"{one}\n" for one in questions).encode())
     durable.write_atomic(attempt.folder / INTRO_FILE, f"{intro}\n".encode())
     durable.write_atomic(attempt.folder / RELEASE_FILE, durable.pretty_json(facts))
     return facts
+
+
+def _report_files(candidate: Candidate) -> list[tuple[str, Path]]:
+    """Those of the report that speaks for the student; an older one has no page."""
+    report = candidate.report
+    return [(name, report.file(name)) for name in REPORT_FILES if name in report.manifest.files] if report else []
+
+
+def _facts(config: Config, lake: Lake, attempt: Attempt, candidate: Candidate, model: Part | None) -> dict[str, Any]:
+    """What release.json says of keys and of who answers."""
+    facts: dict[str, Any] = {
+        "release_id": attempt.task.request_key[:KEY_LENGTH],
+        "serves": [QUOTED],
+        "model": model and model.manifest.key,
+        "adapter": candidate.adapter and candidate.adapter.manifest.key,
+        "index": attempt.task.part_of("indexes").manifest.key,
+        "report": candidate.report and candidate.report.manifest.key,
+        "min_support_01": config.min_support_01,
+    }
+    if candidate.adapter is None:
+        return facts
+    others = [name for name in (QUOTED, STUDENT) if name != candidate.answers_by]
+    training = json.loads(candidate.adapter.file(TRAINING_FILE).read_bytes())
+    return facts | {
+        "serves": [candidate.answers_by, *others, BASE],
+        "student": _named(lake, candidate.adapter),
+        "prompt": training["prompt"],
+        "passages_read": config.passages_read,
+        "passage_chars": training["passage_chars"],
+        "max_answer_tokens": config.max_answer_tokens,
+    }
+
+
+def _named(lake: Lake, adapter: Part) -> str:
+    """The student's base, with how small it is."""
+    base = base_of(lake, adapter)
+    n = n_parameters(base)
+    size = f"{n / 1e9:.1f} billion" if n >= 1e9 else f"{n / 1e6:.0f} million"
+    small = ", a very small model: check what it says against its sources" if n < SMALL_PARAMETERS else ""
+    return f"{base.name} ({size} parameters), trained on these papers{small}."
 
 
 def _counted(passages: pyarrow.Table) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 
-from jobs.serving.release import Served
+from jobs.serving.served import Served
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,4 +46,12 @@ class Meters:
         ]
         if release := served.release:
             lines.append(f'spark_arxiv_release_info{{release_id="{release.release_id}"}} 1')
+            if (speaker := release.speaker) is not None:
+                lines += [
+                    "# TYPE spark_arxiv_generation_seconds summary",
+                    f"spark_arxiv_generation_seconds_sum {speaker.seconds:.6f}",
+                    f"spark_arxiv_generation_seconds_count {speaker.n_answers}",
+                    "# TYPE spark_arxiv_generations_waiting gauge",
+                    f"spark_arxiv_generations_waiting {speaker.n_waiting}",
+                ]
         return "\n".join(lines) + "\n"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from jobs.retrieval.quoting import Answer, Citation
 from jobs.serving.release import Release
@@ -35,18 +35,13 @@ def link(url: str | None) -> str:
     return f"[{escaped(url.removeprefix('https://'))}]({url})" if url and _URL.fullmatch(url) else ""
 
 
-def answer_in_steps(answer: Answer) -> Iterator[str]:
-    """The answer as growing Markdown, word by word."""
-    words = plain(answer.text).split(" ")
-    for n in range(1, len(words) + 1):
-        yield escaped(" ".join(words[:n]))
-
-
 def sources_title(answer: Answer) -> str:
     """Heading of the sources: how many, and of what."""
     n = len(answer.citations)
     if not answer.supported:
         return "Nearest passages"
+    if not answer.is_cited:
+        return "Passages it was shown; the answer names none"
     return "1 source" if n == 1 else f"{n} sources"
 
 

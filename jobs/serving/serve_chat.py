@@ -33,21 +33,23 @@ def serve_command(argv: list[str]) -> int:
     is_public = options.public == "yes" if options.public else not _is_loopback(options.host)
     listener = _listen(options.host, options.port)
     with listener:
-        server = make_server(Path(options.lake), is_public=is_public)
+        server = make_server(Path(options.lake), is_public=is_public, device=options.device)
         port = listener.getsockname()[1]
         log.info("http://%s:%d serves %s%s", options.host, port, options.lake, " to the public" if is_public else "")
         server.run(sockets=[listener])
     return EXIT_DONE
 
 
-def make_server(root: Path, *, is_public: bool) -> uvicorn.Server:
+def make_server(root: Path, *, is_public: bool, device: str = "auto") -> uvicorn.Server:
     """The app over a lake, in a server that has no socket yet."""
     import uvicorn
 
     from jobs.serving.app import make_app
-    from jobs.serving.release import SearcherOpener, Served
+    from jobs.serving.release import SearcherOpener
+    from jobs.serving.served import Served
+    from jobs.serving.speaker import SpeakerOpener
 
-    app = make_app(Served(root, SearcherOpener()), is_public=is_public)
+    app = make_app(Served(root, SearcherOpener(), SpeakerOpener(device)), is_public=is_public)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lake", metavar="DIR", default=lake, help="the lake's folder (or environment LAKE)")
     parser.add_argument("--port", type=int, default=port, help="port (or environment APP_PORT); 0: a free one")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; only this machine by default")
+    parser.add_argument("--device", default="auto", help="where the student runs: auto (a GPU if any), cpu or cuda:N")
     parser.add_argument(
         "--public",
         choices=("yes", "no"),

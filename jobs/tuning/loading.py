@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jobs.core.errors import UsageError
@@ -80,15 +81,32 @@ def load_quantized(base: Base, precision: Precision) -> tuple[Any, Any]:
         attn_implementation="sdpa",  # flash attention needs Ampere
         local_files_only=True,
     )
-    return model, load_tokenizer(base)
+    return model, load_tokenizer(base.folder)
 
 
-def load_tokenizer(base: Base) -> Any:
-    """The base's tokenizer, with a padding token."""
+def load_plain(folder: Path, precision: Precision, spill: Path) -> tuple[Any, Any]:
+    """A model that is not quantized and its tokenizer, from a folder."""
+    be_quiet()
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, precision.dtype),
+        device_map="auto" if precision.is_on_gpu else {"": "cpu"},
+        offload_folder=spill,
+        attn_implementation="sdpa",
+        local_files_only=True,
+    )
+    return model, load_tokenizer(folder)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model's folder, with a padding token."""
     be_quiet()
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
     return tokenizer
@@ -134,9 +152,13 @@ def be_quiet() -> None:
     """No bars in a log of lines, and no call to a hub: every file is on this machine by now."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import warnings
+
     import datasets
     import transformers
 
+    # what a coming major version will rename is no news for whoever reads a log
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]

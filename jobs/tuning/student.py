@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.core.errors import ContractError
 from jobs.tuning.bases import Base
-from jobs.tuning.loading import Precision, expand, ids_of, load_quantized, text_of
+from jobs.tuning.loading import Precision, expand, ids_of, load_plain, load_quantized, text_of
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,13 @@ class Student:
             model = _with_adapter(model, adapter, base)
         model.eval()
         return cls(model, tokenizer, precision, has_adapter=adapter is not None)
+
+    @classmethod
+    def load_merged(cls, folder: Path, precision: Precision, spill: Path) -> Student:
+        """Load a plain model, as it is. What a GPU cannot hold goes into memory, what that cannot to `spill`."""
+        model, tokenizer = load_plain(folder, precision, spill)
+        model.eval()
+        return cls(model, tokenizer, precision, has_adapter=False)
 
     def __enter__(self) -> Self:
         return self

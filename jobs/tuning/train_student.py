@@ -114,14 +114,16 @@ def _train(config: Config, lake: Lake, attempt: Attempt) -> None:
     precision = choose_precision(config.device)
     log.info("dtype=%s device=%s (%s)", precision.dtype, precision.device, precision.why)
     shelf = Shelf.open(attempt.task.part_of("indexes"))
-    rows, dropped = _training_rows(config, lake, _pairs(qa, "train"), shelf, load_tokenizer(base))
+    rows, dropped = _training_rows(config, lake, _pairs(qa, "train"), shelf, load_tokenizer(base.folder))
     warm = _warm_start(config, attempt, base)
     work = attempt.work / _fingerprint(base, rows, warm)
     log.info("base=%s rows=%d tokens=%d dropped=%s", base.name, len(rows), _n_tokens(rows), dict(dropped))
     made = fit(
         base, [_as_row(row) for row in rows], _recipe(config), precision, work, warm_start=warm.folder if warm else None
     )
-    validation = _validate(base, made, precision, _validation_rows(config, lake, qa, shelf, load_tokenizer(base)))
+    validation = _validate(
+        base, made, precision, _validation_rows(config, lake, qa, shelf, load_tokenizer(base.folder))
+    )
     told = {"losses": made.losses, "n_steps": made.n_steps, "n_rows": len(rows), "n_tokens": _n_tokens(rows)}
     told |= {"kinds": Counter(row.example.kind for row in rows), "dropped": dropped, "validation": validation}
     told |= asdict(precision) | {"passage_chars": config.passage_chars, "prompt": prompts.ANSWER_PROMPT}

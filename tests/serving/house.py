@@ -29,10 +29,16 @@ from jobs.retrieval.quoting import Answer, answer_quoted
 from jobs.retrieval.sentences import content_words
 from jobs.serving import merge_and_deploy
 from jobs.serving.app import make_app
-from jobs.serving.release import OpenRetriever, Served
+from jobs.serving.candidate import choose
+from jobs.serving.release import OpenRetriever, OpenSpeaker, Release
+from jobs.serving.served import Served
+from jobs.serving.speaker import Speaker, SpeakerOpener
 
 BY = "http://creativecommons.org/licenses/by/4.0/"
 PASSAGES_FILE = "passages.parquet"
+
+
+NO_SPEAKER = SpeakerOpener("cpu")  # its releases have no student
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,43 @@ class ToyPassage:
 class ToyFound:
     support_01: float
     passages: tuple[ToyPassage, ...]
+
+
+class ToyStudent:
+    """Says what it is told to, piece by piece, at most `max_new_tokens` of them; notes what it was asked."""
+
+    def __init__(self, *pieces: str, pause_s: float = 0.0) -> None:
+        self.pieces = pieces or ("NF4 ", "is a data type", ". [1]")
+        self.pause_s = pause_s
+        self.asked: list[tuple[str, bool, float]] = []
+        self.n_said = 0
+        self.is_closed = False
+        self._lock = threading.Lock()
+
+    def generate(
+        self,
+        messages: list[dict[str, str]],
+        max_new_tokens: int,
+        stop: threading.Event,
+        temperature: float = 0.0,
+        *,
+        with_adapter: bool = True,
+    ) -> Iterator[str]:
+        with self._lock:
+            self.asked.append((messages[0]["content"], with_adapter, temperature))
+            for piece in self.pieces[:max_new_tokens]:
+                if stop.wait(self.pause_s):
+                    return
+                self.n_said += 1
+                yield piece
+
+    def logits(self, _messages: list[dict[str, str]]) -> Any:
+        import torch
+
+        return torch.zeros(1, 4)
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class ToySearcher:
@@ -188,24 +231,24 @@ def deploy(lake: Lake, **flags: Any) -> str:
 
 def publish_release(lake: Lake, rows: Sequence[dict[str, Any]] = ROWS, extra_file: str | None = None) -> str:
     """An index and the release over it, published and current without any check."""
-    index = publish_index(lake, rows, extra_file)
+    publish_index(lake, rows, extra_file)
     task = task_of_release(lake)
     with lake.attempt(task) as attempt:
-        merge_and_deploy.write_release(merge_and_deploy.Config(), attempt, index)
+        merge_and_deploy.write_release(merge_and_deploy.Config(), lake, attempt, choose(lake, task))
         attempt.finish(Counts(1, 1), rows=1)
     return task.request_key[:12]
 
 
 def publish_unseen(lake: Lake, rows: Sequence[dict[str, Any]], extra_file: str | None = None) -> str:
     """A release that is published but that CURRENT does not name."""
-    index = publish_index(lake, rows, extra_file)
+    publish_index(lake, rows, extra_file)
     task = task_of_release(lake)
 
     def refuse(_folder: Path, _key: str) -> None:
         raise ContractError("toy check")
 
     with contextlib.suppress(ContractError), lake.attempt(task) as attempt:
-        merge_and_deploy.write_release(merge_and_deploy.Config(), attempt, index)
+        merge_and_deploy.write_release(merge_and_deploy.Config(), lake, attempt, choose(lake, task))
         attempt.before_pointer = refuse
         attempt.finish(Counts(1, 1), rows=1)
     return task.request_key[:12]
@@ -213,10 +256,15 @@ def publish_unseen(lake: Lake, rows: Sequence[dict[str, Any]], extra_file: str |
 
 @contextlib.contextmanager
 def running(
-    root: Path, *, follow_s: float = 60.0, is_public: bool = False, open_index: OpenRetriever | None = None
+    root: Path,
+    *,
+    follow_s: float = 60.0,
+    is_public: bool = False,
+    open_index: OpenRetriever | None = None,
+    open_speaker: OpenSpeaker = NO_SPEAKER,
 ) -> Iterator[App]:
     """The app over a lake, in a thread, on a free port of the loopback. Its release is loaded, unless `open_index`."""
-    served = Served(root, open_index or ToySearcher.open)
+    served = Served(root, open_index or ToySearcher.open, open_speaker)
     if open_index is None:
         served.follow()
     app = make_app(served, is_public=is_public, follow_s=follow_s)
@@ -259,3 +307,29 @@ def wait_until(is_so: Any, wait_s: float = 20.0) -> None:
     while not is_so():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+def student_facts(**others: Any) -> dict[str, Any]:
+    """What release.json says beside the rest where a student is served."""
+    return {
+        "serves": ["quoted", "student", "base"],
+        "student": "toy-base (1 million parameters), trained on these papers.",
+        "passages_read": 2,
+        "passage_chars": 300,
+        "max_answer_tokens": 50,
+    } | others
+
+
+def give_student(served: Served, student: ToyStudent, **facts: Any) -> Release:
+    """Let the release that serves have a student."""
+    release = served.release
+    assert release is not None
+    facts = student_facts(**facts)
+    taught = dataclasses.replace(
+        release,
+        facts=release.facts | facts,
+        serves=tuple(facts["serves"]),
+        speaker=Speaker(student),  # type: ignore[arg-type]  # it has what a speaker needs of a student
+    )
+    served._release = taught
+    return taught

@@ -190,7 +190,7 @@ def test_without_an_app_a_damaged_index_releases_nothing(lake: Lake) -> None:
 @pytest.mark.slow
 def test_child_that_hangs_is_ended(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="did not answer within"):
-        deploying.try_in_child(tmp_path, "0" * 64, timeout_s=0.01)
+        deploying.try_in_child(tmp_path, "0" * 64, "cpu", timeout_s=0.01)
 
 
 def test_adapters_become_an_input_once_there_are_any(lake: Lake) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from jobs.core.errors import ContractError, InputMissingError, IntegrityError, JobError
 from jobs.core.lake import Lake
-from jobs.serving.release import Served, smoke_answer
+from jobs.serving.served import Served
+from jobs.serving.trial import smoke_answer
 from tests.serving import house
 from tests.serving.house import BM25, NF4, ToyFound, ToySearcher
 
@@ -27,7 +28,7 @@ class OddSearcher(ToySearcher):
 
 
 def served_over(lake: Lake) -> Served:
-    served = Served(lake.root, ToySearcher.open)
+    served = Served(lake.root, ToySearcher.open, house.NO_SPEAKER)
     served.follow()
     return served
 
@@ -37,7 +38,7 @@ def id_of(served: Served) -> str | None:
 
 
 def test_app_without_a_lake_says_what_to_run(tmp_path: Path) -> None:
-    served = Served(tmp_path / "nothing", ToySearcher.open)
+    served = Served(tmp_path / "nothing", ToySearcher.open, house.NO_SPEAKER)
     served.follow()
     assert served.release is None
     assert "python -m jobs run --goal index" in served.why_not
@@ -144,7 +145,11 @@ def test_index_that_raises_when_opened_leaves_the_old_one(lake: Lake) -> None:
 def test_release_that_gives_no_answer_leaves_the_old_one(lake: Lake, found: ToyFound | None, says: str) -> None:
     first = house.publish_release(lake, FIRST)
     odd = OddSearcher(found)
-    served = Served(lake.root, lambda index: odd if index.manifest.rows == len(SECOND) else ToySearcher.open(index))
+    served = Served(
+        lake.root,
+        lambda index: odd if index.manifest.rows == len(SECOND) else ToySearcher.open(index),
+        house.NO_SPEAKER,
+    )
     served.follow()
     unseen = house.publish_unseen(lake, SECOND)
     with pytest.raises(ContractError, match=says):

@@ -1,14 +1,13 @@
 """Text of strangers as Markdown: what a Markdown reader makes of it is that text again, and nothing else."""
 
 import dataclasses
-import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from jobs.serving.rendering import answer_in_steps, escaped, link, plain, sources
+from jobs.serving.rendering import escaped, link, plain, sources, sources_title
 from tests.serving import house
 from tests.serving.house import ask
 from tests.serving.payloads import PAYLOADS
@@ -60,16 +59,14 @@ def test_characters_that_turn_the_text_round_are_removed() -> None:
     assert plain("a\u202eb\u200b\x00c\n d") == "abc d"
 
 
-def test_answer_grows_by_words_to_the_whole() -> None:
-    answer = ask("What does NF4 stand for?")
-    steps = list(answer_in_steps(answer))
-    assert len(steps) == len(answer.text.split())
-    assert text_of(steps[-1]) == answer.text
-    assert all(after.startswith(before) for before, after in itertools.pairwise(steps))
-
-
 def test_source_names_title_section_page_and_link() -> None:
     passage = house.passage_of(house.BM25)
     shown = text_of(sources(ask("What is BM25?", passage).citations[:1]))
     for part in ("[1] BM25 and what came after", "Ranking › BM25", "page 2", "arxiv.org/abs/2205.14135v1"):
         assert part in shown
+
+
+def test_passages_that_the_answer_does_not_name_are_not_called_sources() -> None:
+    answer = ask("What is BM25?")
+    assert sources_title(answer) == "1 source"
+    assert "names none" in sources_title(dataclasses.replace(answer, is_cited=False))

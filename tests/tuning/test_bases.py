@@ -36,12 +36,12 @@ def test_tiny_base_lies_in_several_readable_files(tiny: bases.Base) -> None:
 
 @pytest.mark.parametrize("text", ["What is NF4?", "naïve Bayes — 4 µm, 中文, \U0001f600", "two  blanks\nand a line"])
 def test_tiny_tokenizer_gives_back_what_it_was_given(tiny: bases.Base, text: str) -> None:
-    tokenizer = load_tokenizer(tiny)
+    tokenizer = load_tokenizer(tiny.folder)
     assert tokenizer.decode(ids_of(tokenizer, text)) == text
 
 
 def test_tiny_template_makes_the_prompt_a_prefix_with_one_begin(tiny: bases.Base) -> None:
-    tokenizer = load_tokenizer(tiny)
+    tokenizer = load_tokenizer(tiny.folder)
     asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is NF4?"}]
     prompt = ids_of(tokenizer, text_of(tokenizer, asked, is_open=True))
     said = [*asked, {"role": "assistant", "content": "A data type."}]
