@@ -5,7 +5,7 @@ FAST := not slow and not spark and not tex and not airflow and not browser and n
 export TOKENIZERS_PARALLELISM := false
 unexport PYTHONDONTWRITEBYTECODE  # without bytecode every process of ours starts half a second later
 
-.PHONY: setup test quick lint soak docs lock bench sample clean demo start stop status backfill
+.PHONY: setup test quick lint soak docs lock bench sample screenshots demo start stop status backfill
 
 setup:
 	@tools/setup.sh
@@ -39,6 +39,10 @@ bench: setup
 sample: setup
 	@tools/setup_tests.sh
 	$(PYTHON_BIN) sample/build.py
+
+# Of the stack that `make demo` left running.
+screenshots: setup
+	$(PYTHON_BIN) -m tools.screenshots
 
 # Variables of the command line are settings (METADATA=x is --metadata x). Only their names are passed: make exports
 # the values, so no shell reads them.

@@ -52,6 +52,10 @@ class Airflow:
         body = {"logical_date": logical_date, "conf": conf}
         return str(self._send("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
+    def end_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """Mark a run as `failed` or `success`, so that the next one may start."""
+        self._send("PATCH", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}?update_mask=state", {"state": state})
+
     def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
         """State and times of a run."""
         return self._send("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")

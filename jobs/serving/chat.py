@@ -35,7 +35,11 @@ _CSS = """
 #talk {height: calc(100dvh - 15rem) !important; min-height: 20rem}
 #talk blockquote {border-left: 3px solid var(--border-color-primary); margin: 0.3rem 0 1rem; padding-left: 0.8rem}
 #talk .message {font-size: 1rem; line-height: 1.55}
-@media (max-width: 600px) {#talk {height: calc(100dvh - 18.5rem) !important}}
+.gradio-container:has(#who) #talk {height: calc(100dvh - 22.5rem) !important}
+@media (max-width: 600px) {
+  #talk {height: calc(100dvh - 18.5rem) !important}
+  .gradio-container:has(#who) #talk {height: calc(100dvh - 29rem) !important}
+}
 .dark {color-scheme: dark}
 footer {display: none !important}
 """

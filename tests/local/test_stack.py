@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from jobs.core.config import REPOSITORY
+from jobs.core.contracts import DATASETS
+from jobs.core.lake import Lake
 from local import commands, processes, running
 from local.follow import follow, last_words
 from local.layout import Layout
 from local.rest import Airflow
 from local.variables import Given
+from tools.chromium import browser
+from tools.screenshots import log_in
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
 DAG_ID = running.DAG_ID
 JANUARY = {"from": "2024-01-01", "to": "2024-01-07"}
+FEBRUARY = {"from": "2024-02-05", "to": "2024-02-11"}
+NOTES = ("sample/2401001", "sample/2401005", "sample/2401002", "sample/2402001", "sample/2403001")
+ASKED = "What does NF4 stand for?"  # sample/2401002
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +105,34 @@ def test_backfill_makes_exactly_its_windows(airflow: Airflow, lake: Path) -> Non
     assert {states(airflow, run["dag_run_id"])["train_student"] for run in runs} == {"skipped"}
 
 
+def test_form_clicked_in_a_browser_starts_a_run_that_a_kill_cannot_spoil(
+    airflow: Airflow, lake: Path, tmp_path: Path
+) -> None:
+    """A run whose stage is killed with all its processes, made again, equals an undisturbed one without Airflow."""
+    with browser() as tab:
+        log_in(tab, airflow)
+        tab.open(f"{airflow.url}/dags/{DAG_ID}")
+        tab.click_label("Trigger Dag")
+        tab.wait_for("document.querySelector('#element_from')")
+        tab.choose_day("#element_from", FEBRUARY["from"])
+        tab.choose_day("#element_to", FEBRUARY["to"])
+        tab.choose("element_goal", "papers")
+        tab.click_text("Trigger", "[role=dialog] button")
+        killed = wait_for_stage(lake, "extract_text")
+    for process in reversed(killed):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    run_id = airflow.runs(DAG_ID, run_type="manual")[0]["dag_run_id"]
+    wait_for_state(airflow, run_id, "extract_text", "up_for_retry")
+    airflow.end_run(DAG_ID, run_id, "failed")
+    assert follow(airflow, DAG_ID, airflow.trigger(DAG_ID, {"goal": "papers", **FEBRUARY}))
+    argv = ["--goal", "papers", "--from", FEBRUARY["from"], "--to", FEBRUARY["to"], "--lake", str(tmp_path / "lake")]
+    subprocess.run([sys.executable, "-m", "jobs", "run", *argv], cwd=REPOSITORY, check=True, capture_output=True)
+    undisturbed = keys(tmp_path / "lake")
+    assert len(undisturbed) == 6
+    assert keys(lake).items() >= undisturbed.items()
+
+
 def test_failing_task_says_what_to_do(airflow: Airflow) -> None:
     run_id = airflow.trigger(DAG_ID, {"goal": "papers", "settings": "--chunk-char 5"})
     assert not follow(airflow, DAG_ID, run_id)
@@ -140,6 +180,34 @@ def test_second_demo_finds_nothing_to_do(
     assert time.monotonic() - begun_at < 90
 
 
+def test_second_assistant_stands_beside_the_first_and_grows_by_three_papers(
+    airflow: Airflow, layout: Layout, lake: Path, tmp_path: Path
+) -> None:
+    """`goal=index`: new papers are answered in the chat, and nothing of a teacher or a student runs."""
+    corpus, second, before = tmp_path / "notes", layout.root / "second", keys(lake)
+    given = Given(
+        {
+            "lake": str(second),
+            "goal": "index",
+            "metadata": str(corpus / "rows.jsonl"),
+            "pdfs": str(corpus),
+            "grid": "year",
+        }
+    )
+    put_notes(corpus, NOTES[:2])
+    assert commands.demo(layout, given) == 0
+    assert not cited(layout, ASKED) & set(NOTES[2:])
+    put_notes(corpus, NOTES)
+    assert commands.demo(layout, given) == 0
+    assert cited(layout, ASKED) & set(NOTES[2:])
+    run = airflow.runs(DAG_ID, run_type="manual")[0]["dag_run_id"]
+    found = states(airflow, run)
+    taught = {"synthesize_qa", "curate_qa", "train_student", "evaluate_student"}
+    assert {found[name] for name in taught} == {"skipped"}
+    assert {state for name, state in found.items() if name not in taught} == {"success"}
+    assert keys(lake) == before
+
+
 def test_stop_leaves_no_process(airflow: Airflow, layout: Layout) -> None:
     """Last of the file: the stack is gone afterwards."""
     alive = family(layout)
@@ -148,6 +216,60 @@ def test_stop_leaves_no_process(airflow: Airflow, layout: Layout) -> None:
     assert [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
     assert running.addresses(layout) == {}
     assert running.postgres_pid(layout) is None
+
+
+def keys(lake: Path) -> dict[str, str]:
+    """dataset/part -> the key that is current."""
+    opened = Lake.open(lake)
+    return {f"{name}/{part}": str(opened.current_key(name, part)) for name in DATASETS for part in opened.parts(name)}
+
+
+def put_notes(corpus: Path, ids: Sequence[str]) -> None:
+    """Rows and PDFs of some notes of the sample."""
+    corpus.mkdir(exist_ok=True)
+    rows = (REPOSITORY / "sample" / "metadata.jsonl").read_text().splitlines()
+    (corpus / "rows.jsonl").write_text("".join(f"{row}\n" for row in rows if json.loads(row)["id"] in ids))
+    for paper_id in ids:
+        for pdf in (REPOSITORY / "sample" / "pdf").glob(f"{paper_id.replace('/', '_')}v*.pdf"):
+            shutil.copy(pdf, corpus)
+
+
+def cited(layout: Layout, question: str) -> set[str]:
+    """Papers that the chat app's answer cites."""
+    body = {"model": "quoted", "messages": [{"role": "user", "content": question}]}
+    url = f"{running.addresses(layout)['chat']}/v1/chat/completions"
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        told = json.load(answer)
+    return {one["paper_id"] for one in told["citations"]} if told["supported"] else set()
+
+
+def wait_for_stage(lake: Path, stage: str) -> list[psutil.Process]:
+    """The processes of a stage over a lake, as soon as its JVM has started a Python."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        found = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if {stage, str(lake)} <= set(process.info["cmdline"] or []) and "--check" not in process.info["cmdline"]
+        ]
+        if any("pyspark" not in " ".join(process.info["cmdline"]) for process in found) and len(found) >= 2:
+            return [*found, *(child for process in found for child in children(process))]
+        time.sleep(0.05)
+    raise AssertionError(f"{stage} never ran over {lake}")
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
+
+
+def wait_for_state(airflow: Airflow, run_id: str, task_id: str, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while (found := states(airflow, run_id).get(task_id)) != state:
+        assert time.monotonic() < deadline, f"{task_id} is {found}, expected {state}"
+        time.sleep(0.5)
 
 
 def family(layout: Layout) -> list[psutil.Process]:

@@ -8,9 +8,9 @@ import pytest
 
 from jobs.core.lake import Lake
 from tests.serving import house
-from tests.serving.chromium import Browser, browser
 from tests.serving.house import App
 from tests.serving.payloads import PAYLOADS
+from tools.chromium import Browser, browser
 
 pytestmark = pytest.mark.browser
 # What no answer of ours is made of.

@@ -1,4 +1,4 @@
-"""Drives Debian's Chromium over its debugging port: just what the page's tests need."""
+"""Drives Debian's Chromium over its debugging port: just what tests and pictures of our pages need."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Ask the browser to do something; what it answers is returned."""
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "method": method, "params": params}))
         while True:
@@ -61,37 +62,84 @@ class Browser:
             )
 
     def evaluate(self, expression: str) -> Any:
+        """Value of some JavaScript in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def open(self, url: str) -> None:
+        """Go to an address."""
         self.call("Page.navigate", url=url)
 
     def text(self) -> str:
+        """What a reader of the page sees."""
         return self.evaluate("document.body ? document.body.innerText : ''")
 
     def wait_for(self, expression: str, wait_s: float = 40.0) -> None:
+        """Wait until some JavaScript is true of the page."""
         deadline = time.monotonic() + wait_s
         while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < deadline, f"{expression} never came; the page says: {self.text()[:2000]}"
             time.sleep(0.1)
 
     def wait_for_text(self, text: str) -> None:
+        """Wait until the page shows a text."""
         self.wait_for(f"document.body && document.body.innerText.includes({json.dumps(text)})")
+
+    def fill(self, selector: str, text: str) -> None:
+        """Replace the content of a field, as by typing."""
+        self.evaluate(
+            f"(field => {{ field.focus(); field.select(); }})(document.querySelector({json.dumps(selector)}))"
+        )
+        self.call("Input.insertText", text=text)
+
+    def click_label(self, label: str) -> None:
+        """Click what assistive technology calls by this name."""
+        found = f"document.querySelector({json.dumps(f'[aria-label={json.dumps(label)}]')})"
+        self.wait_for(found)
+        self.evaluate(f"{found}.click()")
+
+    def click_text(self, text: str, selector: str) -> None:
+        """Click the first element of a kind that shows exactly this text."""
+        kind = f"[...document.querySelectorAll({json.dumps(selector)})]"
+        found = f"{kind}.find(one => one.innerText.trim() === {json.dumps(text)} && !one.disabled)"
+        self.wait_for(found)
+        self.evaluate(f"{found}.click()")
+
+    def choose_day(self, selector: str, day: str) -> None:
+        """Give a day (YYYY-MM-DD) to a date field of a page made by React, which watches its own setter."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        setter = "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set"
+        self.evaluate(f"{setter}.call({field}, {json.dumps(day)})")
+        for event in ("input", "change"):
+            self.evaluate(f"{field}.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
+
+    def choose(self, name: str, option: str) -> None:
+        """Choose from a list that opens when one types into it; `name` is that of its hidden field."""
+        hidden = f"document.querySelector('input[type=hidden][name={name}]')"
+        self.wait_for(hidden)
+        self.evaluate(f"{hidden}.parentElement.querySelector('input[type=text]').focus()")
+        self.call("Input.insertText", text=option)
+        self.press_enter()
+        self.wait_for(f"{hidden}.value === {json.dumps(option)}")
+
+    def press_enter(self) -> None:
+        """Press Enter where the cursor is."""
+        for kind in ("rawKeyDown", "char", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+            )
 
     def type_and_send(self, text: str) -> None:
         """Ask in the chat, once it has answered what was asked before."""
         self.wait_for("document.querySelector('textarea:enabled') && !document.querySelector('.stop-button')")
         self.evaluate("document.querySelector('textarea').focus()")
         self.call("Input.insertText", text=text)
-        for kind in ("rawKeyDown", "char", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
-            )
+        self.press_enter()
         self.wait_for(f"document.body.innerText.includes({json.dumps(text)})")
 
     def show_as(self, width: int, height: int, *, is_dark: bool = False) -> None:
+        """Give the tab a size in pixels, and dark colours or light ones."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
@@ -99,6 +147,7 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def screenshot(self, path: Path) -> None:
+        """Write what the tab shows as a PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
 
