@@ -327,7 +327,14 @@ DATASETS: dict[str, Dataset] = {
         Dataset(
             "releases", "what the chat app serves: an index, prompts, a report, and a model if one passed", grain="all"
         ),
-        Dataset("takedowns", "papers that their owners want out, made by a command", grain="source"),
+        Dataset(
+            "takedowns",
+            "papers that their owners want out, made by a command",
+            grain="source",
+            key=("paper_id",),
+            columns=("paper_id",),
+            files=_TABLE,
+        ),
         Dataset("questions", "the owner's own test questions and those that readers marked", grain="source"),
     )
 }

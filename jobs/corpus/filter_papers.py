@@ -56,13 +56,17 @@ def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Scan the snapshots once by byte ranges, then write each window's papers."""
     windows = tuple(parse_window(task.part, lake.definition.grid) for task in tasks)
-    sources = [part for one in tasks[0].inputs if one.key and (part := lake.current(one.dataset, one.part))]
+    read = [lake.published(one.dataset, one.part, one.key) for one in tasks[0].inputs if one.key]
+    sources = [part for part in read if part.manifest.dataset == "snapshots"]
+    taken_down = {row["paper_id"] for part in read if part.manifest.dataset == "takedowns" for row in part.rows()}
     with contextlib.ExitStack() as stack:
         attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
         found = _scan(sources, select(lake.definition, windows))
         _check_malformed(found, config.max_malformed_01)
+        extra = {"snapshot_lines": found.n_lines}
         for window, attempt in zip(windows, attempts, strict=True):
-            _write(found.windows.get(window.name, WindowScan()), attempt, config, found.n_lines, 1 / len(tasks))
+            scan = found.windows.get(window.name, WindowScan())
+            _write(scan, taken_down, attempt, config, share_01=1 / len(tasks), extra=extra)
 
 
 def _scan(sources: list[Part], selection: Selection) -> ScanResult:
@@ -101,23 +105,23 @@ def _check_malformed(found: ScanResult, max_malformed_01: float) -> None:
         )
 
 
-def _write(scan: WindowScan, attempt: Attempt, config: Config, n_lines: int, share_01: float) -> None:
+def _write(scan: WindowScan, taken_down: set[str], attempt: Attempt, config: Config, **told: Any) -> None:
     dataset = DATASETS["papers"]
     newest, n_superseded = records.newest(scan.rows)
-    capped = records.cap(newest, config.max_papers_per_window)
+    allowed = [row for row in newest if row["paper_id"] not in taken_down]
+    capped = records.cap(allowed, config.max_papers_per_window)
     kept = sorted(capped, key=lambda row: row["paper_id"])
     refused = Counter(scan.dropped)
     refused["superseded"] += n_superseded
-    refused["over_cap"] += len(newest) - len(kept)
+    refused["taken_down"] += len(newest) - len(allowed)
+    refused["over_cap"] += len(allowed) - len(kept)
     rows: list[dict[str, Any]] = [
         {name: value for name, value in row.items() if name in dataset.columns} for row in kept
     ]
     written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, rows)])
     _write_rejects(scan, attempt)
     counts = Counts.of(dataset, len(kept), refused)
-    attempt.finish(
-        counts, rows=written.n_rows, digest=written.digest, share_01=share_01, extra={"snapshot_lines": n_lines}
-    )
+    attempt.finish(counts, rows=written.n_rows, digest=written.digest, **told)
 
 
 def _write_rejects(scan: WindowScan, attempt: Attempt) -> None:

@@ -349,6 +349,26 @@ def test_select_by_updated_puts_a_paper_into_the_week_of_its_newest_version(tmp_
     assert (ids(lake), ids(lake, NEXT_WEEK)) == ([], ["2401.00001"])
 
 
+def test_paper_taken_down_is_refused_and_leaves_its_place_under_the_cap(
+    tmp_path: Path, many_lines: list[bytes]
+) -> None:
+    lake = lake_of_lines(tmp_path, many_lines)
+    make("filter_papers", lake, max_papers_per_window=7)
+    first, *others = ids(lake)
+    publish_rows(lake, "takedowns", [{"paper_id": first}], part="owner")
+    assert why("filter_papers", lake, max_papers_per_window=7) == "takedowns/owner changed"
+    make("filter_papers", lake, max_papers_per_window=7)
+    assert set(others) < set(ids(lake)) - {first}
+    assert current(lake, "papers").manifest.counts == Counts(30, 7, {"taken_down": 1, "over_cap": 22})
+
+
+def test_takedowns_of_nobody_change_nothing(tmp_path: Path) -> None:
+    lake = lake_of_lines(tmp_path, [line(1)])
+    make("filter_papers", lake)
+    publish_rows(lake, "takedowns", [], part="owner")
+    assert why("filter_papers", lake) == "up to date"
+
+
 def test_manifest_tells_all_lines_of_the_snapshot(tmp_path: Path) -> None:
     later = kaggle_lines.versions("Tue, 9 Jan 2024 10:00:00 GMT")
     lake = lake_of_lines(tmp_path, [line(1), line(2, versions=later), line(3)])
