@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,8 @@ class Config:
 
 def stale(config: Config, lake: Lake, part: Part) -> str | None:
     """A reason that may have gone, or PDFs that came into the folder since."""
-    reasons = DATASETS["pdfs"].reasons
     refused = [row for row in part.rows() if row["status"] == "rejected"]
-    if again := Counter(row["reason"] for row in refused if reasons[row["reason"]].is_retried):
+    if again := Counter(row["reason"] for row in refused if not _is_final(row)):
         return "to be tried again: " + ", ".join(f"{n} {reason}" for reason, n in sorted(again.items()))
     source = lake.lake_file.source
     absent = [row for row in refused if row["reason"] in ("not_there", "not_found")]
@@ -69,10 +69,19 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     source = lake.lake_file.source
     with contextlib.ExitStack() as stack:
         pdfs = stack.enter_context(_open_server(config, source)) if _is_http(source) else _open_folder(config, source)
-        for task in tasks:
+        for task in sorted(tasks, key=partial(_asks_only_the_forbidden, lake)):
             with lake.attempt(task) as attempt:
                 _fetch_window(lake, attempt, pdfs, is_remote=_is_http(source))
             lake.note_seen("pdfs", task.part, {"place": source.pdfs})
+
+
+def _asks_only_the_forbidden(lake: Lake, task: PartTask) -> bool:
+    """Whether nothing but papers that the server forbade is left: they come last, for a 403 ends all requests."""
+    rows = part.rows() if (part := lake.current("pdfs", task.part)) else []
+    forbidden = _forbidden(rows)
+    answered = {_identity(row) for row in rows if _is_final(row)} | forbidden
+    papers = task.part_of("papers").rows(["paper_id", "version"])
+    return bool(forbidden) and all(_identity(paper) in answered for paper in papers)
 
 
 def _open_server(config: Config, source: Source) -> HttpSource:
@@ -101,18 +110,20 @@ def _is_http(source: Source) -> bool:
 
 def _fetch_window(lake: Lake, attempt: Attempt, pdfs: PdfSource, *, is_remote: bool) -> None:
     papers = attempt.task.part_of("papers").rows(["paper_id", "version", "is_withdrawn"])
-    known = _known_rows(attempt, is_remote=is_remote)
+    rows = _known_rows(attempt, is_remote=is_remote)
+    forbidden = _forbidden(attempt.previous.rows()) if attempt.previous else set()
     temporary = attempt.work / "files"
     durable.make_dirs(temporary)
     progress = Progress(f"pdfs of {attempt.task.part}", len(papers))
     with batches.BatchWriter(attempt.work, DATASETS["pdfs"]) as writer:
-        for paper in papers:
-            if (paper["paper_id"], paper["version"]) not in known:
-                writer.add(_fetch_paper(lake, paper, pdfs, temporary), 0)
+        for paper in sorted(papers, key=lambda paper: _identity(paper) in forbidden):
+            if _identity(paper) not in rows:
+                rows[_identity(paper)] = row = _fetch_paper(lake, paper, pdfs, temporary)
+                writer.add(row, 0)
                 if is_remote:  # a request is dearer than a file: no outcome is lost by a kill
                     writer.flush()
             progress.step()
-    _write(attempt, papers, known)
+    _write(attempt, [rows[_identity(paper)] for paper in papers])
 
 
 def _known_rows(attempt: Attempt, *, is_remote: bool) -> dict[tuple[str, int], Row]:
@@ -120,9 +131,19 @@ def _known_rows(attempt: Attempt, *, is_remote: bool) -> dict[tuple[str, int], R
     rows = [row for table in batches.read_all(attempt.work) for row in table.to_pylist()]
     if is_remote and attempt.previous:
         rows += [row for row in attempt.previous.rows() if row["status"] == "ok"]
-    reasons = DATASETS["pdfs"].reasons
-    final = [row for row in rows if row["status"] == "ok" or not reasons[row["reason"]].is_retried]
-    return {(row["paper_id"], row["version"]): row for row in final}
+    return {_identity(row): row for row in rows if _is_final(row)}
+
+
+def _is_final(row: Row) -> bool:
+    return row["status"] == "ok" or not DATASETS["pdfs"].reasons[row["reason"]].is_retried
+
+
+def _forbidden(rows: Iterable[Row]) -> set[tuple[str, int]]:
+    return {_identity(row) for row in rows if row["reason"] == "forbidden"}
+
+
+def _identity(row: Row) -> tuple[str, int]:
+    return row["paper_id"], row["version"]
 
 
 def _fetch_paper(lake: Lake, paper: Row, pdfs: PdfSource, temporary: Path) -> Row:
@@ -145,12 +166,8 @@ def _row(paper: Row, *, reason: str | None = None, **values: Any) -> Row:
     return empty | identity | {"status": status, "reason": reason} | values
 
 
-def _write(attempt: Attempt, papers: Iterable[Row], known: dict[tuple[str, int], Row]) -> None:
+def _write(attempt: Attempt, rows: list[Row]) -> None:
     dataset = DATASETS["pdfs"]
-    fetched = {
-        (row["paper_id"], row["version"]): row for table in batches.read_all(attempt.work) for row in table.to_pylist()
-    }
-    rows = [(known | fetched)[paper["paper_id"], paper["version"]] for paper in papers]
     written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, rows)])
     refused = Counter(row["reason"] for row in rows if row["reason"])
     counts = Counts.of(dataset, written.n_rows - refused.total(), refused)

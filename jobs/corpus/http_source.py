@@ -39,7 +39,7 @@ AGENT = "spark-arxiv/0.1.0"
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What a status means for the paper; other statuses from 400 on are `server_error`.
-_REASONS = {404: "not_found", 410: "not_found", 401: "forbidden", 403: "forbidden", 451: "forbidden"} | {
+_REASONS = {404: "not_found", 410: "not_found", 401: "forbidden", 403: "forbidden", 451: "blocked"} | {
     408: "timeout",
     429: "rate_limited",
     503: "rate_limited",
@@ -142,6 +142,7 @@ class HttpSource:
                 refused = error.refused
                 if error.is_final:
                     self._stop_for_good(refused)
+                    break
                 wait_s = self._wait_s(number, error.retry_after_s)
                 is_last = number + 1 == self._limits.tries or wait_s >= self._deadline.left_s
                 if is_last or not PDF_REASONS[refused.reason].is_retried:
@@ -152,7 +153,7 @@ class HttpSource:
         return refused
 
     def _stop_for_good(self, refused: Refused) -> None:
-        self._stop = Refused("forbidden", f"not asked for: the server refused before ({refused.detail})")
+        self._stop = Refused("not_asked", f"the server refused before ({refused.detail})")
         log.warning("%s: %s. No further request is made in this run.", self._addresses.base_url, refused.detail)
 
     def _wait_s(self, number: int, retry_after_s: float | None) -> float:

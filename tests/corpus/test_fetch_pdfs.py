@@ -15,11 +15,16 @@ from typing import Any
 
 import pytest
 
+from jobs.core import runner, tables
 from jobs.core.config import REPOSITORY
+from jobs.core.contracts import DATASETS
 from jobs.core.definition import Source
 from jobs.core.errors import InputMissingError, YieldError
 from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
+from jobs.core.stages import STAGES
+from jobs.corpus import batches
+from tests.core import toy
 from tests.corpus.fake_arxiv import PDF, Answer, FakeArxiv, pdf, respond, silence
 from tests.corpus.test_filter_papers import NEXT_WEEK, WEEK, current, make, point_to, publish_rows, stage_lake, why
 
@@ -178,8 +183,52 @@ def test_server_that_forbids_is_asked_for_nothing_more(tmp_path: Path, server: F
     script(server, pdf(), respond(403), pdf(), pdf())
     lake = lake_of(tmp_path, server.base_url, *(paper(number) for number in range(1, 5)))
     make("fetch_pdfs", lake, **QUICK)
-    assert reasons(lake) == {1: None, 2: "forbidden", 3: "forbidden", 4: "forbidden"}
+    assert reasons(lake) == {1: None, 2: "forbidden", 3: "not_asked", 4: "not_asked"}
     assert server.paths == [path_of(1), path_of(2)]
+
+
+def test_next_run_asks_for_what_was_not_asked_and_last_for_what_was_forbidden(
+    tmp_path: Path, server: FakeArxiv
+) -> None:
+    script(server, respond(403), pdf(), pdf())
+    lake = lake_of(tmp_path, server.base_url, paper(1), paper(2), paper(3))
+    make("fetch_pdfs", lake, **QUICK)
+    assert why("fetch_pdfs", lake) == "to be tried again: 1 forbidden, 2 not_asked"
+    server.requests.clear()
+    make("fetch_pdfs", lake, **QUICK)
+    assert reasons(lake) == {1: "forbidden", 2: None, 3: None}
+    assert server.paths == [path_of(2), path_of(3), path_of(1)]
+
+
+def test_window_where_only_a_forbidden_paper_is_left_waits_for_the_others(tmp_path: Path, server: FakeArxiv) -> None:
+    script(server, respond(403), pdf())
+    lake = lake_of(tmp_path, server.base_url, paper(1))
+    make("fetch_pdfs", lake, **QUICK)
+    publish_rows(lake, "papers", [paper(2)], part=NEXT_WEEK)
+    make("fetch_pdfs", lake, windows=(WEEK, NEXT_WEEK), **QUICK)
+    assert [row["status"] for row in current(lake, "pdfs", NEXT_WEEK).rows()] == ["ok"]
+
+
+def test_paper_that_is_blocked_by_law_is_not_asked_for_again(tmp_path: Path, server: FakeArxiv) -> None:
+    script(server, respond(451), pdf())
+    lake = lake_of(tmp_path, server.base_url, paper(1), paper(2))
+    make("fetch_pdfs", lake, **QUICK)
+    assert (reasons(lake), why("fetch_pdfs", lake)) == ({1: "blocked", 2: None}, "up to date")
+
+
+def test_refusal_that_a_killed_attempt_left_does_not_hide_what_came_since(tmp_path: Path, server: FakeArxiv) -> None:
+    papers = [paper(number) for number in range(1, 9)]
+    script(server, *(pdf() for _ in papers))
+    lake = lake_of(tmp_path, server.base_url, *papers)
+    (task,) = runner.survey(STAGES["fetch_pdfs"], toy.request(lake, windows=(WEEK,), **QUICK))
+    work = lake.part_folder("pdfs", WEEK) / "_work" / task.request_key[:12]
+    work.mkdir(parents=True)
+    for one in papers:
+        identity = {"paper_id": one["paper_id"], "version": one["version"]}
+        row = dict.fromkeys(DATASETS["pdfs"].columns) | identity | {"status": "rejected", "reason": "timeout"}
+        batches.write_batch(work, tables.make_table(DATASETS["pdfs"], [row]))
+    make("fetch_pdfs", lake, **QUICK)
+    assert set(reasons(lake).values()) == {None}
 
 
 def test_not_found_is_asked_again_only_at_another_address(tmp_path: Path, server: FakeArxiv) -> None:
