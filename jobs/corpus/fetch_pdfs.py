@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 VERSION = 1
 
 Row = dict[str, Any]
+PaperId = tuple[str, int]  # with the version
+Signs = dict[str, list[int]]  # path of a file -> what tells cheaply that it changed
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,19 @@ class Config:
 
 
 def stale(config: Config, lake: Lake, part: Part) -> str | None:
-    """A reason that may have gone, or PDFs that came into the folder since."""
+    """A reason that may have gone, or PDFs that came into the folder or changed there since."""
     refused = [row for row in part.rows() if row["status"] == "rejected"]
     if again := Counter(row["reason"] for row in refused if not _is_final(row)):
         return "to be tried again: " + ", ".join(f"{n} {reason}" for reason, n in sorted(again.items()))
-    source = lake.lake_file.source
+    source, seen = lake.lake_file.source, lake.seen("pdfs", part.manifest.part)
     absent = [row for row in refused if row["reason"] in ("not_there", "not_found")]
-    if not absent:
-        return None
     if _is_http(source):
-        before = lake.seen("pdfs", part.manifest.part).get("place")
-        return None if before == source.pdfs else f"{len(absent)} PDFs may be at another address now"
-    there = _open_folder(config, source)
-    came = sum(there.find(row["paper_id"], row["version"]) is not None for row in absent)
+        is_moved = bool(absent) and seen.get("place") != source.pdfs
+        return f"{len(absent)} PDFs may be at another address now" if is_moved else None
+    if changed := _count_changed(seen.get("files", {})):
+        return f"{changed} PDFs of {source.pdfs} changed"
+    there = _open_folder(config, source) if absent else None
+    came = sum(there.find(row["paper_id"], row["version"]) is not None for row in absent) if there else 0
     return f"{came} PDFs came into {source.pdfs}" if came else None
 
 
@@ -70,9 +72,26 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     with contextlib.ExitStack() as stack:
         pdfs = stack.enter_context(_open_server(config, source)) if _is_http(source) else _open_folder(config, source)
         for task in sorted(tasks, key=partial(_asks_only_the_forbidden, lake)):
+            signs = _signs(pdfs, task)  # before the files are read: one that changes meanwhile is noticed next time
             with lake.attempt(task) as attempt:
-                _fetch_window(lake, attempt, pdfs, is_remote=_is_http(source))
-            lake.note_seen("pdfs", task.part, {"place": source.pdfs})
+                is_near = isinstance(pdfs, FolderSource)
+                known = _unchanged_rows(lake, attempt, signs) if is_near else _answered_rows(attempt)
+                _fetch_window(lake, attempt, pdfs, known)
+            lake.note_seen("pdfs", task.part, {"place": source.pdfs, "files": signs})
+
+
+def _signs(pdfs: PdfSource, task: PartTask) -> Signs:
+    """How the folder's files of the papers look; nothing of a server, where a version never changes."""
+    if not isinstance(pdfs, FolderSource):
+        return {}
+    papers = task.part_of("papers").rows(["paper_id", "version"])
+    found = [one.path for paper in papers if (one := pdfs.find(paper["paper_id"], paper["version"]))]
+    return {str(path.resolve()): signs for path in found if (signs := folder.signs_of(path))}
+
+
+def _count_changed(noted: Signs) -> int:
+    """Files that look different from when they were read; one that is gone is in the lake already."""
+    return sum(folder.signs_of(Path(path)) not in (None, signs) for path, signs in noted.items())
 
 
 def _asks_only_the_forbidden(lake: Lake, task: PartTask) -> bool:
@@ -108,41 +127,48 @@ def _is_http(source: Source) -> bool:
     return bool(source.pdfs) and str(source.pdfs).startswith(("http://", "https://"))
 
 
-def _fetch_window(lake: Lake, attempt: Attempt, pdfs: PdfSource, *, is_remote: bool) -> None:
+def _fetch_window(lake: Lake, attempt: Attempt, pdfs: PdfSource, known: dict[PaperId, Row]) -> None:
     papers = attempt.task.part_of("papers").rows(["paper_id", "version", "is_withdrawn"])
-    rows = _known_rows(attempt, is_remote=is_remote)
+    rows = dict(known)
     forbidden = _forbidden(attempt.previous.rows()) if attempt.previous else set()
     temporary = attempt.work / "files"
     durable.make_dirs(temporary)
     progress = Progress(f"pdfs of {attempt.task.part}", len(papers))
-    with batches.BatchWriter(attempt.work, DATASETS["pdfs"]) as writer:
-        for paper in sorted(papers, key=lambda paper: _identity(paper) in forbidden):
-            if _identity(paper) not in rows:
-                rows[_identity(paper)] = row = _fetch_paper(lake, paper, pdfs, temporary)
-                writer.add(row, 0)
-                if is_remote:  # a request is dearer than a file: no outcome is lost by a kill
-                    writer.flush()
-            progress.step()
+    for paper in sorted(papers, key=lambda paper: _identity(paper) in forbidden):
+        if _identity(paper) not in rows:
+            rows[_identity(paper)] = row = _fetch_paper(lake, paper, pdfs, temporary)
+            if not isinstance(pdfs, FolderSource):  # a request is dearer than a file: no outcome is lost by a kill
+                batches.write_batch(attempt.work, tables.make_table(DATASETS["pdfs"], [row]))
+        progress.step()
     _write(attempt, [rows[_identity(paper)] for paper in papers])
 
 
-def _known_rows(attempt: Attempt, *, is_remote: bool) -> dict[tuple[str, int], Row]:
-    """Outcomes that stand: those of a killed attempt, and files that the previous part got from a server."""
+def _answered_rows(attempt: Attempt) -> dict[PaperId, Row]:
+    """A server's answers that stand: those of a killed attempt, and the files that the previous part got."""
     rows = [row for table in batches.read_all(attempt.work) for row in table.to_pylist()]
-    if is_remote and attempt.previous:
+    if attempt.previous:
         rows += [row for row in attempt.previous.rows() if row["status"] == "ok"]
     return {_identity(row): row for row in rows if _is_final(row)}
+
+
+def _unchanged_rows(lake: Lake, attempt: Attempt, signs: Signs) -> dict[PaperId, Row]:
+    """Rows of the previous part whose files, in the folder and in the lake, are as they were when they were read."""
+    noted = lake.seen("pdfs", attempt.task.part).get("files", {})
+    same = {Path(path).as_uri() for path, one in signs.items() if noted.get(path) == one}
+    rows = attempt.previous.rows() if attempt.previous else []
+    stand = [row for row in rows if row["url"] in same and (lake.pdf_files / row["path"]).is_file()]
+    return {_identity(row): row for row in stand}
 
 
 def _is_final(row: Row) -> bool:
     return row["status"] == "ok" or not DATASETS["pdfs"].reasons[row["reason"]].is_retried
 
 
-def _forbidden(rows: Iterable[Row]) -> set[tuple[str, int]]:
+def _forbidden(rows: Iterable[Row]) -> set[PaperId]:
     return {_identity(row) for row in rows if row["reason"] == "forbidden"}
 
 
-def _identity(row: Row) -> tuple[str, int]:
+def _identity(row: Row) -> PaperId:
     return row["paper_id"], row["version"]
 
 

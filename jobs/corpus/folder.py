@@ -54,6 +54,15 @@ def named_by_page(root: Path) -> Iterator[Identified]:
                 yield one
 
 
+def signs_of(path: Path) -> list[int] | None:
+    """What tells cheaply that a file changed: its size in bytes and its time of change in ns; None if it is gone."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
 def id_of_name(root: Path, path: Path) -> ArxivId | None:
     """The id that the file's name and folders tell."""
     return arxiv.id_from_file_name(str(PurePosixPath(path.relative_to(root))))

@@ -24,6 +24,7 @@ from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
 from jobs.core.stages import STAGES
 from jobs.corpus import batches
+from jobs.corpus.downloader import FolderSource
 from tests.core import toy
 from tests.corpus.fake_arxiv import PDF, Answer, FakeArxiv, pdf, respond, silence
 from tests.corpus.test_filter_papers import NEXT_WEEK, WEEK, current, make, point_to, publish_rows, stage_lake, why
@@ -95,6 +96,49 @@ def test_pdf_that_came_into_the_folder_is_noticed_and_got(tmp_path: Path, folder
     assert why("fetch_pdfs", lake) == f"1 PDFs came into {folder}"
     make("fetch_pdfs", lake)
     assert reasons(lake) == {1: "not_there", 2: None}
+    assert why("fetch_pdfs", lake) == "up to date"
+
+
+def test_pdf_replaced_by_one_of_the_same_size_is_noticed_and_got(tmp_path: Path, folder: Path) -> None:
+    for number in (1, 2):
+        (folder / f"2401.{number:05d}v1.pdf").write_bytes(PDF)
+    lake = lake_of(tmp_path, folder, paper(1), paper(2))
+    make("fetch_pdfs", lake)
+    (folder / "2401.00002v1.pdf").write_bytes(PDF[::-1][:-5] + PDF[:5])
+    assert why("fetch_pdfs", lake) == f"1 PDFs of {folder} changed"
+    make("fetch_pdfs", lake, min_yield_01=0.0)
+    assert reasons(lake) == {1: None, 2: "not_pdf"}
+    assert why("fetch_pdfs", lake) == "up to date"
+
+
+def test_touched_pdf_is_looked_at_again_and_keeps_the_key(tmp_path: Path, folder: Path) -> None:
+    (folder / "2401.00001v1.pdf").write_bytes(PDF)
+    lake = lake_of(tmp_path, folder, paper(1))
+    make("fetch_pdfs", lake)
+    before = lake.current_key("pdfs", WEEK)
+    os.utime(folder / "2401.00001v1.pdf", ns=(1, 1))
+    assert make("fetch_pdfs", lake) == [WEEK]
+    assert (lake.current_key("pdfs", WEEK), why("fetch_pdfs", lake)) == (before, "up to date")
+
+
+def test_only_the_pdf_that_changed_is_read_again(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        (folder / f"2401.{number:05d}v1.pdf").write_bytes(PDF)
+    lake = lake_of(tmp_path, folder, paper(1), paper(2))
+    make("fetch_pdfs", lake)
+    os.utime(folder / "2401.00002v1.pdf", ns=(1, 1))
+    read: list[str] = []
+    fetch = FolderSource.fetch
+    monkeypatch.setattr(FolderSource, "fetch", lambda *args: (read.append(args[1]), fetch(*args))[1])
+    make("fetch_pdfs", lake)
+    assert read == ["2401.00002"]
+
+
+def test_pdf_that_left_the_folder_stays_in_the_lake(tmp_path: Path, folder: Path) -> None:
+    (folder / "2401.00001v1.pdf").write_bytes(PDF)
+    lake = lake_of(tmp_path, folder, paper(1))
+    make("fetch_pdfs", lake)
+    (folder / "2401.00001v1.pdf").unlink()
     assert why("fetch_pdfs", lake) == "up to date"
 
 
