@@ -8,20 +8,22 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.core import durable
 from jobs.core.config import REPOSITORY, setting
 from jobs.core.errors import UsageError
 
 ENTRY = REPOSITORY / "jobs" / "submit" / "spark_stage.py"
 LEAST_JAVA = 17
+ARCHIVES = "_submit"  # of `zip_package`, in the lake's folder; prune removes those of other programs
 # The JVM moves no rows of ours: it only starts Python workers. The first compiler tier alone saves 3 to 8 CPU-seconds
 # a submit (docs/log.md), in the launcher's JVM too.
 CHEAP_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -175,10 +177,16 @@ def _java_candidates() -> list[Path]:
 
 
 def zip_package(folder: Path) -> Path:
-    """jobs/ as an archive that executors import from; each submit has its own, for the code may differ."""
-    path = Path(tempfile.mkdtemp(prefix="_submit-", dir=folder)) / "jobs.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    """jobs/ as an archive that executors import from, named by its content: submits of one program share it."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted((REPOSITORY / "jobs").rglob("*")):
-            if file.suffix in (".py", ".yaml"):
-                archive.write(file, file.relative_to(REPOSITORY))
+            if file.suffix in (".py", ".yaml"):  # no time of change: the same program makes the same bytes
+                name = zipfile.ZipInfo(file.relative_to(REPOSITORY).as_posix())
+                archive.writestr(name, file.read_bytes(), zipfile.ZIP_DEFLATED)
+    made = content.getvalue()
+    path = folder / ARCHIVES / durable.sha256_bytes(made)[:12] / "jobs.zip"
+    if not path.is_file():
+        durable.make_dirs(path.parent)
+        durable.write_atomic(path, made)
     return path

@@ -75,7 +75,7 @@ def test_spark_of_one_machine_listens_on_loopback_and_takes_no_archive(tmp_path:
     made = submission(LOCAL, ARGS, tmp_path)
     assert (made.conf["spark.driver.bindAddress"], made.conf["spark.driver.host"]) == ("127.0.0.1", "127.0.0.1")
     assert made.py_files is None
-    assert list(tmp_path.glob("_submit-*")) == []
+    assert list(tmp_path.glob("_submit*")) == []
 
 
 def test_cluster_gets_our_package_and_no_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,20 @@ def test_cluster_gets_our_package_and_no_loopback(tmp_path: Path, monkeypatch: p
     assert "SPARK_LOCAL_IP" not in made.env
 
 
-def test_every_submit_to_a_cluster_has_an_archive_of_its_own(tmp_path: Path) -> None:
-    assert submission(CLUSTER, ARGS, tmp_path).py_files != submission(CLUSTER, ARGS, tmp_path).py_files
+def test_submits_of_the_same_program_share_one_archive(tmp_path: Path) -> None:
+    made = {submission(CLUSTER, ARGS, tmp_path).py_files for _ in range(2)}
+    assert [str(path) for path in tmp_path.rglob("*.zip")] == list(made)
+
+
+def test_another_program_has_an_archive_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "jobs" / "stage.py"
+    module.parent.mkdir()
+    monkeypatch.setattr(spark, "REPOSITORY", tmp_path)
+    archives = []
+    for content in ("VERSION = 1", "VERSION = 2"):
+        module.write_text(content)
+        archives.append(spark.zip_package(tmp_path))
+    assert [zipfile.ZipFile(path).read("jobs/stage.py") for path in archives] == [b"VERSION = 1", b"VERSION = 2"]
 
 
 def test_pyspark_that_is_not_there_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
