@@ -86,6 +86,15 @@ def stage_parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+def lake_parser(command: str) -> argparse.ArgumentParser:
+    """Options of a command that looks at or keeps a lake which is there."""
+    parser = Parser(prog=f"python -m jobs {command}", allow_abbrev=False)
+    parser.add_argument(
+        "--lake", metavar="DIR", default=os.environ.get("LAKE", "lakes/sample"), help="the lake's folder"
+    )
+    return parser
+
+
 def set_up_log(stage: str) -> None:
     """Lines such as `2024-01-31 12:00:00 INFO chunk_documents: done=…` on stderr, times in UTC."""
     handler = logging.StreamHandler(sys.stderr)
@@ -109,7 +118,7 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
     if name == "serve_chat":  # by name: the hallway imports no room
         serve: Callable[[list[str]], int] = importlib.import_module("jobs.serving.serve_chat").serve_command
         return serve
-    from jobs.core import looking, planning, upkeep, walking
+    from jobs.core import copying, looking, planning, pruning, walking
 
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": walking.run_command,
@@ -120,8 +129,8 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
         "show": looking.show_command,
         "config": looking.config_command,
         "search": looking.search_command,
-        "copy": upkeep.copy_command,
-        "prune": upkeep.prune_command,
+        "copy": copying.copy_command,
+        "prune": pruning.prune_command,
     }
     if name not in commands:
         raise UsageError(f"{name!r} is no command and no stage. `python -m jobs --help` lists them.")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from jobs.core import durable
-from jobs.core.cli import Parser, stage_parser, write_line
+from jobs.core.cli import lake_parser, stage_parser, write_line
 from jobs.core.config import flag_of, load_profile, resolve
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
@@ -25,7 +24,7 @@ from jobs.core.stages import Stage, load, stage_named
 
 def list_command(argv: list[str]) -> int:
     """One line a dataset: parts, rows, bytes, counters, when it was last made."""
-    lake = _open(_parser("list").parse_args(argv[1:]))
+    lake = _open(lake_parser("list").parse_args(argv[1:]))
     write_line(
         f"{lake.lake_file.name} ({lake.root}) profile={lake.lake_file.profile} {_definition_line(lake.definition)}"
     )
@@ -38,7 +37,7 @@ def list_command(argv: list[str]) -> int:
 
 def show_command(argv: list[str]) -> int:
     """A dataset's parts, one part, or whatever comes from a paper or a chunk, back to its source."""
-    parser = _parser("show")
+    parser = lake_parser("show")
     parser.add_argument("what", help="a dataset, a paper id or a chunk id")
     parser.add_argument("part", nargs="?", help="a part of the dataset")
     options = parser.parse_args(argv[1:])
@@ -80,7 +79,7 @@ def config_command(argv: list[str]) -> int:
 
 def search_command(argv: list[str]) -> int:
     """The best passages for a question, from the lake's current index."""
-    parser = _parser("search")
+    parser = lake_parser("search")
     parser.add_argument("question")
     parser.add_argument("-k", type=int, default=5, help="passages to show (default 5)")
     parser.add_argument("--mode", default="hybrid", choices=("hybrid", "dense", "bm25"), help="how to search")
@@ -110,14 +109,6 @@ def _classes(stage: Stage, module: ModuleType) -> list[type]:
     if stage.engine == "spark":
         classes.append(SparkConfig)
     return [*classes, module.Config]
-
-
-def _parser(command: str) -> argparse.ArgumentParser:
-    parser = Parser(prog=f"python -m jobs {command}", allow_abbrev=False)
-    parser.add_argument(
-        "--lake", metavar="DIR", default=os.environ.get("LAKE", "lakes/sample"), help="the lake's folder"
-    )
-    return parser
 
 
 def _open(options: argparse.Namespace) -> Lake:

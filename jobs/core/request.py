@@ -30,7 +30,7 @@ _COMMON = (Definition, Source, SparkConfig)
 
 def setting_classes() -> list[type]:
     """Every dataclass of settings: the common ones and those of the stages."""
-    from jobs.core.upkeep import PruneConfig  # it imports the command line, which imports us
+    from jobs.core.pruning import PruneConfig  # it imports the command line, which imports us
 
     return [*_COMMON, PruneConfig, *(load(stage).Config for stage in STAGES.values())]
 

@@ -120,7 +120,7 @@ def test_part_that_is_held_is_75(made: Lake, tmp_path: Path, monkeypatch: pytest
     target = tmp_path / "target"
     durable.make_dirs(target / "chunks" / WEEK)
     holder = start(HOLDER, target / "chunks" / WEEK / ".lock")
-    code = "import jobs.core.upkeep as u, jobs.core.cli as c, sys; u.LOCK_WAIT_S = 0.2; sys.exit(c.main(sys.argv[1:]))"
+    code = "import jobs.core.copying as u, jobs.core.cli as c, sys; u.LOCK_WAIT_S = 0.2; sys.exit(c.main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "copy", "--lake", str(made.root), "--to", str(target)]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     kill(holder)

@@ -9,9 +9,9 @@ import pytest
 from jobs.core import config
 from jobs.core.config import load_profile, parse_text, refuse_unknown, resolve, setting
 from jobs.core.errors import UsageError
+from jobs.core.pruning import PruneConfig
 from jobs.core.request import setting_classes
 from jobs.core.stages import STAGES, load
-from jobs.core.upkeep import PruneConfig
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""`prune`: remove what nothing refers to any more.
+
+It may be killed at any moment and run again: a part that is removed loses its manifest first, so what is left of it is
+never taken for a part.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.core import durable
+from jobs.core.cli import lake_parser, write_line
+from jobs.core.config import load_profile, resolve, setting
+from jobs.core.contracts import DATASETS
+from jobs.core.errors import EXIT_DONE, LockedError, UsageError
+from jobs.core.lake import CURRENT_FILE, LOCK_FILE, Lake, Part, remove_part
+from jobs.core.listing import ATTEMPTS, WORK, begun_parts, entries, files, is_held, key_folders, pdf_rows
+from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
+from jobs.core.stages import STAGES
+
+PINNED_FILE = "PINNED"  # in a release's folder: its owner wants it kept
+KEPT_BESIDE_CURRENT = {"snapshots": 1, "releases": 1}  # newest other keys of a part, to go back to
+
+
+@dataclass(frozen=True)
+class PruneConfig:
+    """What `prune` may remove beyond what nothing refers to."""
+
+    keep_pdfs: str = setting(
+        "always",
+        "until_extracted: prune removes a PDF whose document is published; a newer reader must fetch it again",
+        choices=("always", "until_extracted"),
+    )
+
+
+def prune_command(argv: list[str]) -> int:
+    """Remove parts, attempts, work and PDFs that nothing refers to any more, and say what and how much."""
+    parser = lake_parser("prune")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument("--keep-pdfs", choices=("always", "until_extracted"), help="when a PDF may go")
+    parser.add_argument("--paper", metavar="ID", help=argparse.SUPPRESS)
+    options = parser.parse_args(argv[1:])
+    if options.paper:
+        raise UsageError(
+            f"prune --paper {options.paper}: taking a paper out of a lake is not part of this version, it comes with "
+            "takedowns. Expected prune without --paper."
+        )
+    lake = Lake.open(Path(options.lake))
+    flags = {"keep_pdfs": options.keep_pdfs} if options.keep_pdfs else {}
+    profile = lake.lake_file.profile
+    config: PruneConfig = resolve(PruneConfig, {f"profile {profile}": load_profile(profile), "flag": flags}).values
+    kept = kept_folders(lake)
+    broom = _Broom(lake, options.dry_run)
+    for dataset in DATASETS:
+        _prune_dataset(lake, dataset, kept, broom)
+    _prune_pdfs(lake, kept, config, broom)
+    write_line(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
+    return EXIT_DONE
+
+
+def kept_folders(lake: Lake) -> set[Path]:
+    """Folders of the published parts that must stay: current ones, their kin, and what these name as inputs.
+
+    A part that rows were taken over from (`previous`) is history and need not stay; nor need the snapshot that a window
+    was cut from long ago, or every week would keep 5 GB for ever. Raises IntegrityError if a pointer
+    names nothing readable: what such a part needs is not known.
+    """
+    waiting: list[Path] = []
+    for dataset in DATASETS:
+        for name in begun_parts(lake, dataset):
+            waiting += _roots(lake, dataset, name)
+    kept: set[Path] = set()
+    while waiting:
+        folder = waiting.pop()
+        if folder not in kept and (folder / MANIFEST_FILE).is_file():
+            kept.add(folder)
+            made = Manifest.read(folder)
+            named = [(one.dataset, one.part, one.key) for one in made.inputs if one.key and one.dataset != "snapshots"]
+            # a release may serve a student of an earlier run, which is none of its inputs
+            named += [(dataset, "all", key) for dataset, key in made.extra.get("names", {}).items()]
+            waiting += [lake.part_folder(dataset, part) / key[:KEY_LENGTH] for dataset, part, key in named]
+    return kept
+
+
+def _roots(lake: Lake, dataset: str, name: str) -> list[Path]:
+    """Keys of one part that stay whoever names them: the current one, the newest others, the pinned ones."""
+    current = lake.current(dataset, name)
+    roots = [current.folder] if current else []
+    made_at = {
+        folder: Manifest.read(folder).created_at
+        for folder in key_folders(lake.part_folder(dataset, name))
+        if folder not in roots and (folder / MANIFEST_FILE).is_file()
+    }
+    newest_first = sorted(made_at, key=lambda folder: (made_at[folder], folder.name), reverse=True)
+    pinned = [folder for folder in made_at if (folder / PINNED_FILE).is_file()]
+    return roots + newest_first[: KEPT_BESIDE_CURRENT.get(dataset, 0)] + pinned
+
+
+class _Broom:
+    """Removes things, or only says so, and counts them."""
+
+    def __init__(self, lake: Lake, is_dry: bool) -> None:
+        self._root = lake.root
+        self._is_dry = is_dry
+        self.verb = "would remove" if is_dry else "removed"
+        self.n_removed = self.size_bytes = 0
+
+    def sweep(self, path: Path) -> None:
+        size_bytes = sum(file.stat().st_size for file in files(path))
+        self.n_removed += 1
+        self.size_bytes += size_bytes
+        if not self._is_dry:
+            remove_part(path) if path.is_dir() else path.unlink()
+        write_line(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
+
+
+def _prune_dataset(lake: Lake, dataset: str, kept: set[Path], broom: _Broom) -> None:
+    """Sweep the parts that nobody writes, each under its lock."""
+    is_read_now = dataset in _datasets_read_now(lake)
+    for name in begun_parts(lake, dataset):
+        try:
+            with durable.locked(lake.part_folder(dataset, name) / LOCK_FILE):
+                for path in _waste_of(lake, dataset, name, kept, is_read_now):
+                    broom.sweep(path)
+        except LockedError:
+            write_line(f"left {dataset}/{name}: it is being written")
+
+
+def _waste_of(lake: Lake, dataset: str, name: str, kept: set[Path], is_read_now: bool) -> list[Path]:
+    """What may go of a part whose lock we hold. CURRENT is read anew: an old key may have become current again."""
+    folder = lake.part_folder(dataset, name)
+    current = lake.current(dataset, name)
+    keys = [path for path in key_folders(folder) if path not in kept and not (current and path == current.folder)]
+    work = _published_work(folder, current.manifest) if current else []
+    return ([] if is_read_now else keys) + entries(folder / ATTEMPTS) + work
+
+
+def _published_work(folder: Path, made: Manifest) -> list[Path]:
+    """What a writer left that died between moving CURRENT and removing its work.
+
+    A fetch that is tried again has the request key that it had before, so its work stays by being newer than CURRENT.
+    """
+    pointed_at = (folder / CURRENT_FILE).stat().st_mtime_ns
+    mine = [work for work in entries(folder / WORK) if work.name == made.request_key[:KEY_LENGTH]]
+    return [work for work in mine if all(file.stat().st_mtime_ns <= pointed_at for file in files(work))]
+
+
+def _datasets_read_now(lake: Lake) -> set[str]:
+    """Datasets that a stage which is writing now reads: it may hold a key that is current no longer."""
+    written = {dataset for dataset in DATASETS for name in begun_parts(lake, dataset) if is_held(lake, dataset, name)}
+    return {dataset for stage in STAGES.values() if written & set(stage.writes) for dataset in stage.reads}
+
+
+def _prune_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, broom: _Broom) -> None:
+    root = lake.pdf_files
+    for name in begun_parts(lake, "pdfs"):
+        if is_held(lake, "pdfs", name) or entries(lake.part_folder("pdfs", name) / WORK):
+            write_line(f"left the PDFs: fetching {name} has not ended, no part names its files yet")
+            return
+    named = _named_pdfs(lake, kept, config)
+    for path in files(root):
+        if path.relative_to(root).as_posix() not in named:
+            broom.sweep(path)
+
+
+def _named_pdfs(lake: Lake, kept: set[Path], config: PruneConfig) -> set[str]:
+    """Paths below pdfs/_files that kept parts name and that are still wanted."""
+    extracted: set[str] = set()
+    if config.keep_pdfs == "until_extracted":
+        for name in lake.parts("documents"):
+            if part := lake.current("documents", name):
+                extracted.update(row["pdf_sha256"] for row in part.rows(["pdf_sha256"]))
+    parts = [Part(folder, Manifest.read(folder)) for folder in kept if folder.is_relative_to(lake.root / "pdfs")]
+    return {row["path"] for part in parts for row in pdf_rows(part) if row["sha256"] not in extracted}
