@@ -7,6 +7,7 @@ never taken for a part.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from jobs.core.errors import EXIT_DONE, LockedError, UsageError
 from jobs.core.lake import CURRENT_FILE, LOCK_FILE, Lake, Part, remove_part
 from jobs.core.listing import ATTEMPTS, WORK, begun_parts, entries, files, is_held, key_folders, pdf_rows
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
+from jobs.core.spark import ARCHIVES, archive_folder
 from jobs.core.stages import STAGES
 
 PINNED_FILE = "PINNED"  # in a release's folder: its owner wants it kept
@@ -51,13 +53,24 @@ def prune_command(argv: list[str]) -> int:
     flags = {"keep_pdfs": options.keep_pdfs} if options.keep_pdfs else {}
     profile = lake.lake_file.profile
     config: PruneConfig = resolve(PruneConfig, {f"profile {profile}": load_profile(profile), "flag": flags}).values
-    kept = kept_folders(lake)
-    broom = _Broom(lake, options.dry_run)
-    for dataset in DATASETS:
-        _prune_dataset(lake, dataset, kept, broom)
-    _prune_pdfs(lake, kept, config, broom)
-    write_line(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
+    prune(lake, config, write_line, is_dry=options.dry_run)
     return EXIT_DONE
+
+
+def prune(lake: Lake, config: PruneConfig, tell: Callable[[str], None], *, is_dry: bool = False) -> None:
+    """Sweep the whole lake; `tell` gets a line for everything that is removed, and the sum.
+
+    Raises IntegrityError if a pointer names nothing readable.
+    """
+    # First: a stage that ends while we look names its inputs only after `kept_folders` has read the manifests.
+    read_now = _datasets_read_now(lake)
+    kept = kept_folders(lake)
+    broom = _Broom(lake, tell, is_dry)
+    for dataset in DATASETS:
+        _prune_dataset(lake, dataset, kept, read_now, broom)
+    _prune_pdfs(lake, kept, config, broom)
+    _prune_archives(lake, broom)
+    tell(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
 
 
 def kept_folders(lake: Lake) -> set[Path]:
@@ -101,8 +114,9 @@ def _roots(lake: Lake, dataset: str, name: str) -> list[Path]:
 class _Broom:
     """Removes things, or only says so, and counts them."""
 
-    def __init__(self, lake: Lake, is_dry: bool) -> None:
+    def __init__(self, lake: Lake, tell: Callable[[str], None], is_dry: bool) -> None:
         self._root = lake.root
+        self.tell = tell
         self._is_dry = is_dry
         self.verb = "would remove" if is_dry else "removed"
         self.n_removed = self.size_bytes = 0
@@ -113,19 +127,19 @@ class _Broom:
         self.size_bytes += size_bytes
         if not self._is_dry:
             remove_part(path) if path.is_dir() else path.unlink()
-        write_line(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
+        self.tell(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
 
 
-def _prune_dataset(lake: Lake, dataset: str, kept: set[Path], broom: _Broom) -> None:
+def _prune_dataset(lake: Lake, dataset: str, kept: set[Path], read_now: set[str], broom: _Broom) -> None:
     """Sweep the parts that nobody writes, each under its lock."""
-    is_read_now = dataset in _datasets_read_now(lake)
+    is_read_now = dataset in read_now | _datasets_read_now(lake)
     for name in begun_parts(lake, dataset):
         try:
             with durable.locked(lake.part_folder(dataset, name) / LOCK_FILE):
                 for path in _waste_of(lake, dataset, name, kept, is_read_now):
                     broom.sweep(path)
         except LockedError:
-            write_line(f"left {dataset}/{name}: it is being written")
+            broom.tell(f"left {dataset}/{name}: it is being written")
 
 
 def _waste_of(lake: Lake, dataset: str, name: str, kept: set[Path], is_read_now: bool) -> list[Path]:
@@ -157,11 +171,19 @@ def _prune_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, broom: _Broom)
     root = lake.pdf_files
     for name in begun_parts(lake, "pdfs"):
         if is_held(lake, "pdfs", name) or entries(lake.part_folder("pdfs", name) / WORK):
-            write_line(f"left the PDFs: fetching {name} has not ended, no part names its files yet")
+            broom.tell(f"left the PDFs: fetching {name} has not ended, no part names its files yet")
             return
     named = _named_pdfs(lake, kept, config)
     for path in files(root):
         if path.relative_to(root).as_posix() not in named:
+            broom.sweep(path)
+
+
+def _prune_archives(lake: Lake, broom: _Broom) -> None:
+    """Sweep archives for executors that other programs left, unless a stage runs: it may be one of theirs."""
+    old = [path for path in entries(lake.root / ARCHIVES) if path != archive_folder(lake.root)]
+    if old and not any(is_held(lake, dataset, name) for dataset in DATASETS for name in begun_parts(lake, dataset)):
+        for path in old:
             broom.sweep(path)
 
 

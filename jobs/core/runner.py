@@ -3,7 +3,8 @@
 A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit,
 it also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or `stale(config, lake, part)`
 (why a part that is made has to be made again, for stages that ask the outside world). A true `CHECKS_BEFORE_POINTER`
-says that a published folder is not yet good enough to be current.
+says that a published folder is not yet good enough to be current; a true `PRUNES_AFTER`, that the lake is swept once
+the stage's parts are made.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from jobs.core import durable
 from jobs.core.config import Resolved, Settings, resolve
 from jobs.core.definition import Definition
-from jobs.core.errors import ContractError, InputMissingError, IntegrityError, YieldError
+from jobs.core.errors import ContractError, InputMissingError, IntegrityError, JobError, YieldError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input, Manifest, make_key
 from jobs.core.stages import STAGES, Stage, load
@@ -67,7 +68,24 @@ def make_parts(stage: Stage, module: ModuleType, request: Request, tasks: Sequen
         to_do = [task for task in to_do if not _repoint(request.lake, task)]
     if to_do:
         module.run(config, request.lake, to_do)
+        if getattr(module, "PRUNES_AFTER", False):
+            _prune(request)
     report(stage, request.lake, tasks, getattr(config, "min_yield_01", None))
+
+
+def _prune(request: Request) -> None:
+    """Sweep the lake. What was made serves already, so a failure is told and fails nothing."""
+    from jobs.core.pruning import PruneConfig, prune  # it imports the command line, which imports us
+
+    config: PruneConfig = resolve(PruneConfig, request.layers).values
+    try:
+        prune(request.lake, config, log.info)
+    except (JobError, OSError) as error:
+        log.warning(
+            "the lake was not pruned: %s. What was made stands; sweep it later: python -m jobs prune --lake %s",
+            error,
+            request.lake.root,
+        )
 
 
 def require_inputs(stage: Stage, tasks: Sequence[PartTask]) -> None:

@@ -178,15 +178,23 @@ def _java_candidates() -> list[Path]:
 
 def zip_package(folder: Path) -> Path:
     """jobs/ as an archive that executors import from, named by its content: submits of one program share it."""
+    path = archive_folder(folder) / "jobs.zip"
+    if not path.is_file():
+        durable.make_dirs(path.parent)
+        durable.write_atomic(path, _zipped_package())
+    return path
+
+
+def archive_folder(folder: Path) -> Path:
+    """Where `zip_package` puts the archive of this program."""
+    return folder / ARCHIVES / durable.sha256_bytes(_zipped_package())[:12]
+
+
+def _zipped_package() -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted((REPOSITORY / "jobs").rglob("*")):
             if file.suffix in (".py", ".yaml"):  # no time of change: the same program makes the same bytes
                 name = zipfile.ZipInfo(file.relative_to(REPOSITORY).as_posix())
                 archive.writestr(name, file.read_bytes(), zipfile.ZIP_DEFLATED)
-    made = content.getvalue()
-    path = folder / ARCHIVES / durable.sha256_bytes(made)[:12] / "jobs.zip"
-    if not path.is_file():
-        durable.make_dirs(path.parent)
-        durable.write_atomic(path, made)
-    return path
+    return content.getvalue()

@@ -1,5 +1,6 @@
 """Only what nothing refers to is removed from a lake."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.core import durable, pruning
+from jobs.core import durable, pruning, spark
 from jobs.core.errors import IntegrityError, UsageError
 from jobs.core.lake import Lake, PartTask
 from jobs.core.manifest import MANIFEST_FILE, Counts, Input, Manifest
@@ -128,6 +129,54 @@ def test_prune_keeps_old_inputs_of_a_stage_that_is_writing(made: Lake) -> None:
     toy.make(toy.chunk(), made)
     prune(made)
     assert not old & key_folders(made, "papers")
+
+
+def test_prune_keeps_inputs_of_a_stage_that_ends_while_it_looks(made: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    toy.make(toy.filter_papers(), made, suffix="!")
+    read = made.part_folder("papers", WINDOWS[0]) / str(made.current_key("papers", WINDOWS[0]))[:12]
+    held = contextlib.ExitStack()
+    attempt = held.enter_context(made.attempt(toy.task_of(toy.extract(), made)))
+    toy.make(toy.filter_papers(), made, suffix="?")
+    toy.write_rows(attempt, [])
+    kept_folders = pruning.kept_folders
+
+    def look_and_end(lake: Lake) -> set[Path]:
+        kept = kept_folders(lake)
+        held.close()
+        return kept
+
+    monkeypatch.setattr(pruning, "kept_folders", look_and_end)
+    prune(made)
+    assert read.is_dir()
+
+
+def test_prune_removes_archives_of_other_programs_once_no_stage_runs(made: Lake) -> None:
+    archive = spark.zip_package(made.root)
+    old = archive.parents[1] / "0123456789ab"
+    old.mkdir()
+    (old / "jobs.zip").touch()
+    with made.attempt(toy.task_of(toy.extract(), made, suffix="?")) as attempt:
+        prune(made)
+        stays = old.is_dir()
+        toy.write_rows(attempt, [])
+    prune(made)
+    assert (stays, old.is_dir(), archive.is_file()) == (True, False, True)
+
+
+def test_stage_that_prunes_after_sweeps_once_its_part_is_current(made: Lake) -> None:
+    last = toy.chunk()
+    last.PRUNES_AFTER = True
+    toy.make(last, made, suffix="!")
+    assert key_folders(made, "chunks") == {str(made.current_key("chunks", WINDOWS[0]))[:12]}
+
+
+def test_pruning_that_fails_is_told_and_fails_no_stage(made: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    (made.part_folder("documents", WINDOWS[1]) / "CURRENT").write_text("0" * 64)
+    last = toy.chunk()
+    last.PRUNES_AFTER = True
+    toy.make(last, made, windows=WINDOWS[:1], suffix="!")
+    assert len(key_folders(made, "chunks")) == 2
+    assert "the lake was not pruned" in caplog.text
 
 
 def test_prune_removes_work_of_what_is_published_and_keeps_other_work(made: Lake) -> None:
