@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jobs.core.config import resolve
 from jobs.core.errors import EXIT_DONE, EXIT_TO_DO, JobError, UsageError
@@ -20,6 +20,8 @@ from jobs.core.request import make_request
 from jobs.core.runner import make_parts, require_inputs, survey
 from jobs.core.spark import SparkConfig, submit_command
 from jobs.core.stages import GOALS, ONLY, STAGES, load, require_wanted, stage_named
+
+EXIT_READER_LEFT = 128 + 13  # what a shell says of a process that SIGPIPE ended
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,10 @@ def main(argv: list[str] | None = None, *, in_spark: bool = False) -> int:
 
 class Parser(argparse.ArgumentParser):
     """argparse whose complaints are ours: a bad flag is exit code 64."""
+
+    def print_help(self, file: Any = None) -> None:  # noqa: ARG002 - argparse asks for stdout only
+        """Write the help as a command's result."""
+        write_line(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving with exit code 2."""
@@ -108,8 +114,13 @@ def set_up_log(stage: str) -> None:
 
 
 def write_line(text: str) -> None:
-    """A line of a command's result."""
-    sys.stdout.write(text + "\n")
+    """A line of a command's result. Ends the command without a word if the reader left (`python -m jobs … | head`)."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        sys.exit(EXIT_READER_LEFT)
 
 
 def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:

@@ -53,6 +53,17 @@ def test_help_takes_less_than_a_second_of_cpu() -> None:
     assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
 
 
+@pytest.mark.parametrize("args", [("--help",), ("fetch_pdfs", "--help"), ("config", "fetch_pdfs")])
+def test_reader_that_left_ends_a_command_quietly(args: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        ended = subprocess.run(
+            [sys.executable, "-m", "jobs", *args], cwd=REPOSITORY, stdout=stdout, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = f"import sys, jobs.core.cli as cli; cli.main(['--help']); print(sorted(set({HEAVY}) & set(sys.modules)))"
     ended = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
