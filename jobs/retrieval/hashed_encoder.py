@@ -11,21 +11,22 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jobs.corpus.token_counter import BUILTIN
 from jobs.retrieval.model_files import Card
 from jobs.retrieval.words import words_of
 
 if TYPE_CHECKING:
     import numpy as np
 
+NAME = "builtin:hashed"
 DIM = 256
-MAX_TOKENS = 512  # a convention: the encoder itself reads texts of any length
 TRIGRAM_WEIGHT = 0.3  # a word's trigrams together weigh about as much as the word
 
 
 class HashedEncoder:
     """See the module. Every text has at least one feature, so that every vector has unit norm."""
 
-    card = Card("builtin:hashed", hashlib.sha256(b"words and trigrams, 1").hexdigest(), DIM, "sum", MAX_TOKENS)
+    card = Card(NAME, hashlib.sha256(b"words and trigrams, 1").hexdigest(), DIM, "sum", BUILTIN[NAME])
     precision = "float32"
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:

@@ -81,6 +81,13 @@ def test_chunks_are_exact_pieces_with_their_place(tmp_path: Path) -> None:
         assert chunk["n_tokens"] <= 256
 
 
+def test_embedder_that_needs_no_model_bounds_the_chunks(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, document(1, "a " * 3000), embedder="builtin:hashed", chunk_chars=10_000)
+    make("chunk_documents", lake)
+    assert {chunk["n_tokens"] <= 512 for chunk in chunks(lake)} == {True}
+    assert max(chunk["n_tokens"] for chunk in chunks(lake)) > 256
+
+
 def test_refused_document_does_not_count_as_read(tmp_path: Path) -> None:
     lake = lake_of(tmp_path, document(1, text_of(30)), rejected(2))
     make("chunk_documents", lake)

@@ -68,6 +68,18 @@ def test_embedder_without_limit_is_refused(folder):
         load_token_counter(str(folder))
 
 
+def test_hashed_embedder_counts_words_and_marks():
+    counter = load_token_counter("builtin:hashed")
+    (encoding,) = counter.encode_batch(["low-rank, größe"])
+    assert encoding.offsets == [(0, 3), (3, 4), (4, 8), (8, 9), (10, 15)]
+    assert (counter.count("low-rank, größe"), counter.n_special, counter.is_additive) == (5, 0, True)
+
+
+def test_unknown_builtin_is_not_looked_up_on_the_hub():
+    with pytest.raises(UsageError, match=r"builtin:magic.*builtin:hashed"):
+        load_token_counter("builtin:magic")
+
+
 def test_broken_limit_file_is_refused_by_name(folder):
     (folder / "config.json").write_text("[]")
     with pytest.raises(ContractError, match=r"config\.json"):

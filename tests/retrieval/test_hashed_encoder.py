@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jobs.core.errors import UsageError
+from jobs.corpus.token_counter import load_token_counter
 from jobs.retrieval import encoder
 from jobs.retrieval.hashed_encoder import HashedEncoder
 
@@ -37,6 +38,11 @@ def test_question_is_encoded_as_a_passage_is() -> None:
 def test_it_is_loaded_by_name() -> None:
     assert encoder.load_encoder("builtin:hashed").card == encoder.read_card("builtin:hashed")
     assert encoder.installed_revision("builtin:hashed") == HashedEncoder.card.revision
+
+
+@pytest.mark.parametrize("name", encoder.BUILTIN)
+def test_every_builtin_counts_its_tokens(name: str) -> None:
+    assert load_token_counter(name).max_tokens == encoder.read_card(name).max_tokens
 
 
 def test_unknown_builtin_is_refused() -> None:
