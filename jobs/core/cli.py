@@ -35,7 +35,7 @@ commands:
   define     say what a lake is about (LAKE.json), and run nothing
   plan       what would run and why, without running it
   list       datasets of the lake: parts, rows, bytes, age
-  show       a dataset, a part, a paper, a document or a chunk, with its lineage
+  show       a dataset or part, or what a paper, a chunk, an answer, a release or a model was made from
   config     settings of a stage, each with where it comes from
   search     passages that answer a question
   serve_chat the chat app over what the lake has released
@@ -129,7 +129,7 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
     if name == "serve_chat":  # by name: the hallway imports no room
         serve: Callable[[list[str]], int] = importlib.import_module("jobs.serving.serve_chat").serve_command
         return serve
-    from jobs.core import copying, looking, planning, pruning, walking
+    from jobs.core import copying, looking, planning, pruning, showing, walking
 
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": walking.run_command,
@@ -137,7 +137,7 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
         "plan": planning.plan_command,
         "submission": planning.submission_command,  # for Airflow's hook, which wants the parts of the command line
         "list": looking.list_command,
-        "show": looking.show_command,
+        "show": showing.show_command,
         "config": looking.config_command,
         "search": looking.search_command,
         "copy": copying.copy_command,

@@ -1,4 +1,4 @@
-"""Commands that look: `list`, `show`, `config`, `search`."""
+"""Commands that look: `list`, `config`, `search`. `show` is in showing.py."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from jobs.core import durable
 from jobs.core.cli import lake_parser, stage_parser, write_line
 from jobs.core.config import flag_of, load_profile, resolve
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
-from jobs.core.errors import EXIT_DONE, InputMissingError
+from jobs.core.errors import EXIT_DONE
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.request import DEFAULT_PROFILE, parse_settings
@@ -32,27 +31,6 @@ def list_command(argv: list[str]) -> int:
         parts = [part for name in lake.parts(dataset) if (part := lake.current(dataset, name))]
         if parts:
             write_line(_dataset_line(dataset, parts))
-    return EXIT_DONE
-
-
-def show_command(argv: list[str]) -> int:
-    """A dataset's parts, one part, or whatever comes from a paper or a chunk, back to its source."""
-    parser = lake_parser("show")
-    parser.add_argument("what", help="a dataset, a paper id or a chunk id")
-    parser.add_argument("part", nargs="?", help="a part of the dataset")
-    options = parser.parse_args(argv[1:])
-    lake = _open(options)
-    if options.what in DATASETS:
-        names = [options.part] if options.part else lake.parts(options.what)
-        lines = [_part_text(part) for name in names if (part := lake.current(options.what, name))]
-    else:
-        lines = _lineage(lake, options.what)
-    if not lines:
-        raise InputMissingError(
-            f"{options.what} {options.part or ''} is not in {lake.root}. Expected a dataset ({', '.join(DATASETS)}), "
-            "a paper id or a chunk id that it holds."
-        )
-    write_line("\n".join(lines))
     return EXIT_DONE
 
 
@@ -127,53 +105,6 @@ def _dataset_line(dataset: str, parts: list[Part]) -> str:
     newest = max(part.manifest.created_at for part in parts)
     seconds = sum(part.manifest.seconds for part in parts)
     return f"{dataset:<11} parts={len(parts)} rows={rows} bytes={size} seconds={seconds:.1f} made={newest} {counts}"
-
-
-def _part_text(part: Part) -> str:
-    made = part.manifest
-    lines = [
-        f"{made.dataset}/{made.part} key={made.key[:12]} digest={made.digest[:12]} rows={made.rows} "
-        f"made={made.created_at} by {made.stage} version {made.stage_version} in {made.seconds:.1f} s",
-        f"  {made.counts}",
-    ]
-    lines += [f"  file {name} bytes={file['bytes']}" for name, file in made.files.items()]
-    lines += [f"  from {one.dataset}/{one.part} {(one.key or 'absent')[:12]}" for one in made.inputs]
-    if made.taken_over:
-        lines.append(f"  {made.taken_over} rows taken over from {(made.previous or '')[:12]}")
-    if made.extra:
-        lines.append(f"  {durable.canonical_json(made.extra).decode()}")
-    return "\n".join(lines)
-
-
-def _lineage(lake: Lake, what: str) -> list[str]:
-    """Every row about a paper or a chunk, from its metadata on."""
-    paper_id = what.partition("#")[0]
-    paper_id = paper_id.rpartition("v")[0] if "#" in what else paper_id
-    lines = []
-    for dataset in ("papers", "pdfs", "documents", "chunks"):
-        for name in lake.parts(dataset):
-            part = lake.current(dataset, name)
-            for row in _rows_about(part, paper_id, what) if part else []:
-                lines.append(f"{dataset}/{name} " + durable.canonical_json(row).decode())
-    return lines
-
-
-def _rows_about(part: Part, paper_id: str, what: str) -> list[dict[str, Any]]:
-    import pyarrow.compute as pc
-
-    table = part.table()
-    rows: list[dict[str, Any]] = table.filter(pc.equal(table["paper_id"], paper_id)).to_pylist()
-    if "#" in what and part.manifest.dataset == "chunks":
-        rows = [row for row in rows if row["chunk_id"] == what]
-    return [{name: _short(value) for name, value in row.items() if value is not None} for row in rows]
-
-
-def _short(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > 300:
-        return value[:300] + f"… ({len(value)} characters)"
-    if isinstance(value, list) and len(value) > 8:
-        return f"{len(value)} entries"
-    return value if isinstance(value, str | int | float | bool | list | dict) else str(value)
 
 
 def _plain(value: Any) -> str:

@@ -1,0 +1,43 @@
+"""A small lake for the commands that look at one, and what they say."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.core import cli
+from jobs.core.lake import Lake
+from tests.corpus.test_filter_papers import lake_of_lines, line, make, publish_rows
+
+Say = Callable[..., list[str]]
+PAPER = {"paper_id": "2401.00001", "version": 1}
+TEXT = "A passage about graphs. " * 40
+
+
+@pytest.fixture
+def looked_at(tmp_path: Path) -> Lake:
+    """A lake of two papers, one of which has a document and two chunks."""
+    lake = lake_of_lines(tmp_path, [line(1), line(2)], categories=("cs.LG",))
+    make("filter_papers", lake)
+    publish_rows(lake, "pdfs", [PAPER | {"status": "ok", "sha256": "0" * 64, "path": "a.pdf", "size_bytes": 9}])
+    publish_rows(lake, "documents", [PAPER | {"status": "ok", "text": TEXT, "pages": [0, 100], "n_pages": 2}])
+    publish_rows(lake, "chunks", [PAPER | {"chunk_id": f"2401.00001v1#{i}", "text": TEXT[:90]} for i in (0, 1)])
+    return lake
+
+
+@pytest.fixture
+def say(looked_at: Lake, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
+    """Lines that a command prints about the lake."""
+    logger = logging.getLogger("jobs")
+    before = (logger.handlers[:], logger.level, logger.propagate)
+
+    def call(command: str, *words: str, code: int = 0) -> list[str]:
+        assert cli.main([command, "--lake", str(looked_at.root), *words]) == code
+        captured = capsys.readouterr()
+        return (captured.err if code else captured.out).splitlines()
+
+    yield call
+    logger.handlers[:], logger.level, logger.propagate = before
