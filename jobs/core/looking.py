@@ -15,22 +15,24 @@ from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
 from jobs.core.errors import EXIT_DONE
 from jobs.core.lake import Lake, Part
+from jobs.core.listing import files
 from jobs.core.manifest import Counts
+from jobs.core.planning import benchmarked_rates, seconds_for
 from jobs.core.request import DEFAULT_PROFILE, parse_settings
 from jobs.core.spark import SparkConfig
 from jobs.core.stages import Stage, load, stage_named
 
 
 def list_command(argv: list[str]) -> int:
-    """One line a dataset: parts, rows, bytes, counters, when it was last made."""
+    """One line a dataset: parts, rows, bytes, seconds that it took and that were forecast, counters."""
     lake = _open(lake_parser("list").parse_args(argv[1:]))
     write_line(
         f"{lake.lake_file.name} ({lake.root}) profile={lake.lake_file.profile} {_definition_line(lake.definition)}"
     )
+    n_papers = sum(part.manifest.rows for part in _current_parts(lake, "papers"))
     for dataset in DATASETS:
-        parts = [part for name in lake.parts(dataset) if (part := lake.current(dataset, name))]
-        if parts:
-            write_line(_dataset_line(dataset, parts))
+        if parts := _current_parts(lake, dataset):
+            write_line(_dataset_line(lake, dataset, parts, n_papers))
     return EXIT_DONE
 
 
@@ -98,13 +100,22 @@ def _definition_line(definition: Definition) -> str:
     return " ".join(f"{name}={_plain(value)}" for name, value in values.items() if value)
 
 
-def _dataset_line(dataset: str, parts: list[Part]) -> str:
+def _current_parts(lake: Lake, dataset: str) -> list[Part]:
+    return [part for name in lake.parts(dataset) if (part := lake.current(dataset, name))]
+
+
+def _dataset_line(lake: Lake, dataset: str, parts: list[Part], n_papers: int) -> str:
     counts = Counts.total(part.manifest.counts for part in parts)
     rows = sum(part.manifest.rows for part in parts)
     size = sum(file["bytes"] for part in parts for file in part.manifest.files.values())
+    if dataset == "pdfs":
+        size += sum(path.stat().st_size for path in files(lake.pdf_files))
+    rate = benchmarked_rates().get(parts[0].manifest.stage)
+    forecast = f" forecast={seconds_for(rate, n_papers):.1f}" if rate else ""
     newest = max(part.manifest.created_at for part in parts)
     seconds = sum(part.manifest.seconds for part in parts)
-    return f"{dataset:<11} parts={len(parts)} rows={rows} bytes={size} seconds={seconds:.1f} made={newest} {counts}"
+    told = f"{dataset:<11} parts={len(parts)} rows={rows} bytes={size} seconds={seconds:.1f}{forecast}"
+    return f"{told} made={newest} {counts}"
 
 
 def _plain(value: Any) -> str:

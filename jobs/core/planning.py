@@ -135,22 +135,30 @@ def _plan_stage(stage: Stage, request: Request, is_upstream_new: set[str], paper
     older = sum(task.state == "done" and "older" in task.why for task in tasks)
     to_do = len(tasks) - done
     rate, rate_from = _rate(stage, request.lake)
-    share = to_do / len(tasks) if tasks else 0.0
+    n_papers = papers * to_do / len(tasks) if papers is not None and tasks else 0.0
     hours = gb = None
     if rate and papers is not None:
-        hours = round(
-            papers * share * rate["seconds_per_paper"] / 3600 + (rate["fixed_seconds"] / 3600 if to_do else 0), 4
-        )
-        gb = round(papers * share * rate["bytes_per_paper"] / 1e9, 4)
+        hours = round(seconds_for(rate, n_papers) / 3600, 4) if to_do else 0.0
+        gb = round(n_papers * rate["bytes_per_paper"] / 1e9, 4)
     return StagePlan(stage.name, done, to_do, why, older, hours, gb, rate_from)
+
+
+def benchmarked_rates() -> dict[str, dict[str, float]]:
+    """What a paper and a start cost in each stage, as measured once on one machine; empty if that is not there."""
+    rates: dict[str, dict[str, float]] = json.loads(RATES_FILE.read_text()) if RATES_FILE.is_file() else {}
+    return rates
+
+
+def seconds_for(rate: dict[str, float], n_papers: float) -> float:
+    """Forecast of a stage over so many papers, made by one command."""
+    return n_papers * rate["seconds_per_paper"] + rate["fixed_seconds"]
 
 
 def _rate(stage: Stage, lake: Lake) -> tuple[dict[str, float] | None, str]:
     """What a paper costs in this stage: from the lake's own manifests if they saw enough, else from benchmarks."""
     parts = [part for name in lake.parts(stage.dataset) if (part := lake.current(stage.dataset, name))]
     papers = sum(part.manifest.counts.read for part in parts)
-    benchmarks: dict[str, Any] = json.loads(RATES_FILE.read_text()) if RATES_FILE.is_file() else {}
-    known = benchmarks.get(stage.name)
+    known = benchmarked_rates().get(stage.name)
     if papers < 100 or stage.grain != "window":
         return known, "benchmarks" if known else ""
     seconds = sum(part.manifest.seconds for part in parts)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from jobs.core import cli
+from jobs.core import cli, planning
 from jobs.core.lake import Lake
 from jobs.core.stages import STAGES
 from tests.core.conftest import Say
@@ -26,6 +29,29 @@ def test_list_tells_parts_rows_bytes_and_counters(looked_at: Lake, say: Say) -> 
     size = sum(file["bytes"] for file in made.manifest.files.values())
     assert f"papers      parts=1 rows=2 bytes={size} seconds=" in told
     assert told.endswith("read=2 kept=2 dropped=0")
+
+
+def test_list_tells_what_was_forecast_beside_what_it_took(looked_at: Lake, say: Say) -> None:
+    rates = json.loads(planning.RATES_FILE.read_text())["filter_papers"]
+    (told,) = [one for one in say("list") if one.startswith("papers")]
+    assert f" forecast={2 * rates['seconds_per_paper'] + rates['fixed_seconds']:.1f} " in told
+
+
+def test_list_has_no_forecast_where_no_rate_is_known(say: Say, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(planning, "RATES_FILE", tmp_path / "none.json")
+    assert not any("forecast=" in one for one in say("list"))
+
+
+def test_list_counts_the_pdfs_themselves(looked_at: Lake, say: Say) -> None:
+    (before,) = [one for one in say("list") if one.startswith("pdfs")]
+    looked_at.pdf_files.mkdir(parents=True)
+    (looked_at.pdf_files / "a.pdf").write_bytes(b"123456789")
+    (after,) = [one for one in say("list") if one.startswith("pdfs")]
+    assert bytes_of(after) == bytes_of(before) + 9
+
+
+def bytes_of(told: str) -> int:
+    return int(told.split(" bytes=")[1].split()[0])
 
 
 def test_config_tells_value_origin_and_meaning(say: Say) -> None:
