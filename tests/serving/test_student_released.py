@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs.core import upkeep
+from jobs.core import pruning
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
@@ -171,7 +171,7 @@ def test_refused_student_leaves_the_released_one_and_prune_keeps_it(lake: Lake) 
         first[name] for name in ("adapter", "model", "report")
     ]
     assert adapter_of(lake).manifest.key != first["adapter"]
-    kept = upkeep.kept_folders(lake)
+    kept = pruning.kept_folders(lake)
     assert lake.part_folder("adapters", "all") / first["adapter"][:12] in kept
     assert lake.part_folder("models", "all") / first["model"][:12] in kept
 
