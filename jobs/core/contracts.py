@@ -189,6 +189,10 @@ SNAPSHOT_REASONS = {
     "duplicate": Reason("another PDF of the folder is the same version of the same paper"),
 }
 
+EMBEDDING_REASONS = {
+    "other_kind": Reason("the chunk's kind is none of `embedded_kinds`"),
+}
+
 INDEX_REASONS = {
     "older_version": Reason("the chunk's paper has a newer version in the index"),
     "withdrawn": Reason("the chunk's paper was withdrawn"),
@@ -220,6 +224,12 @@ QA_REASONS = {
     "duplicate": Reason("another pair of the same split asks the same question"),
     "near_duplicate": Reason("another pair of the same split asks nearly the same question"),
     "leak": Reason("a pair of another split, which is kept, asks the same or nearly the same question"),
+}
+
+ADAPTER_REASONS = {
+    "not_indexed": Reason("a chunk of the pair is not in the index"),
+    "too_long": Reason("the pair and its passage are longer than `max_length`"),
+    "over_tokens": Reason("the rows before it use `max_train_tokens` up"),
 }
 
 _TABLE = ("rows.parquet",)
@@ -292,6 +302,7 @@ DATASETS: dict[str, Dataset] = {
             key=("chunk_id",),
             columns=_names("chunk_id text_hash vector"),
             files=_TABLE,
+            reasons=EMBEDDING_REASONS,
         ),
         Dataset(
             "drafts",
@@ -306,8 +317,13 @@ DATASETS: dict[str, Dataset] = {
         ),
         Dataset(
             "indexes",
-            "vectors, words and texts of the newest version of every paper, ready to search",
+            "vectors, words and, in passages.parquet, texts of the newest version of every paper, ready to search",
             grain="all",
+            key=("chunk_id",),
+            columns=_names(
+                "chunk_id paper_id version title authors section_path page_first page_last kind categories"
+                " primary_category submitted_at license text text_hash start end"
+            ),
             reasons=INDEX_REASONS,
         ),
         Dataset(
@@ -323,7 +339,12 @@ DATASETS: dict[str, Dataset] = {
             reasons=QA_REASONS,
         ),
         Dataset("bases", "student bases made or converted here; never remade under the same name", grain="name"),
-        Dataset("adapters", "LoRA weights with the base they belong to and the papers they learnt from", grain="all"),
+        Dataset(
+            "adapters",
+            "LoRA weights with the base they belong to and the papers they learnt from; a pair is a row",
+            grain="all",
+            reasons=ADAPTER_REASONS,
+        ),
         Dataset("reports", "scores of every system on the test papers, and the gate's verdict", grain="all"),
         Dataset("models", "merged weights of an accepted student", grain="all"),
         Dataset(

@@ -103,7 +103,7 @@ def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
 
     rows, refused = select(embedded.chunks, embedded.papers)
     table = _passages(embedded.chunks.take(pa.array(rows, pa.int64())), embedded.papers)
-    tables.write_tables(attempt.folder / passages.FILE, passages.schema(), [table])
+    tables.write_tables(attempt.folder / passages.FILE, DATASETS["indexes"].schema(), [table])
     vector_index.build(embedded.matrix[rows], attempt.folder)
     word_index.build(_words_texts(table), attempt.folder)
     durable.write_atomic(attempt.folder / index_view.FILE, view.to_json())
@@ -159,7 +159,7 @@ def _paper_of(papers: Papers, paper_id: str) -> dict[str, Any]:
 def _passages(chunks: pyarrow.Table, papers: Papers) -> pyarrow.Table:
     import pyarrow as pa
 
-    schema = passages.schema()
+    schema = DATASETS["indexes"].schema()
     rows = [papers[paper_id] for paper_id in chunks["paper_id"].to_pylist()]
     of_papers = {name: pa.array([row[name] for row in rows], schema.field(name).type) for name in PAPER_COLUMNS}
     return pa.table(

@@ -195,7 +195,7 @@ def _write(attempt: Attempt, chunks: pyarrow.Table, known: Vectors, source: _Sou
     tables.check_keys(dataset, table)
     n_rows = tables.write_tables(attempt.folder / tables.ROWS_FILE, dataset.schema(), [table])
     attempt.finish(
-        Counts.of(dataset, n_rows, {}),
+        Counts.of(dataset, n_rows, {"other_kind": attempt.task.part_of("chunks").manifest.rows - n_rows}),
         rows=n_rows,
         digest=_digest(chunk_ids, hashes, card.revision),
         result={"revision": card.revision},
@@ -208,7 +208,6 @@ def _write(attempt: Attempt, chunks: pyarrow.Table, known: Vectors, source: _Sou
             "max_tokens": card.max_tokens,
             "precision": source.precision,
             "n_truncated": 0,
-            "n_other_kind": attempt.task.part_of("chunks").manifest.rows - n_rows,
         },
     )
 

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from jobs.core.contracts import FIELDS, arrow_type
-
-if TYPE_CHECKING:
-    import pyarrow
+from typing import Any
 
 FILE = "passages.parquet"
-COLUMNS = (
-    *("chunk_id", "paper_id", "version", "title", "authors", "section_path", "page_first", "page_last", "kind"),
-    *("categories", "primary_category", "submitted_at", "license", "text", "text_hash", "start", "end"),
-)
 
 
 @dataclass(frozen=True)
@@ -36,13 +27,6 @@ class Passage:
     start: int
     end: int
     kind: str
-
-
-def schema() -> pyarrow.Schema:
-    """Columns of passages.parquet, declared in contracts as everywhere."""
-    import pyarrow as pa
-
-    return pa.schema([pa.field(name, arrow_type(FIELDS[name].type)) for name in COLUMNS])
 
 
 def to_passage(row: dict[str, Any], score: float) -> Passage:

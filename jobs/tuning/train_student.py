@@ -17,6 +17,7 @@ from typing import Any
 
 from jobs.core import durable, runner
 from jobs.core.config import Resolved, setting
+from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
@@ -187,9 +188,8 @@ def _write(attempt: Attempt, base: Base, made: Fit, told: dict[str, Any], learnt
     describe_base(base, attempt.folder)
     durable.write_atomic(attempt.folder / TRAINING_FILE, durable.pretty_json(told))
     durable.write_atomic(attempt.folder / PAPERS_FILE, learnt.to_json())
-    n_dropped = sum(told["dropped"].values())
     attempt.finish(
-        Counts(told["n_rows"] + n_dropped, told["n_rows"], dict(told["dropped"])),
+        Counts.of(DATASETS["adapters"], told["n_rows"], told["dropped"]),
         rows=told["n_rows"],
         result={"base": base.sha256, "prompt": prompts.ANSWER_PROMPT},
         taken_over=int(warm is not None),
