@@ -74,8 +74,7 @@ def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
 
 def _training_key(adapter: Part) -> Any:
     """What decided a training, but for the order of its answers."""
-    made = adapter.manifest
-    return made.inputs, {name: value for name, value in made.settings.items() if name != "shuffled_answers"}
+    return adapter.manifest.inputs, adapter.manifest.settings
 
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:

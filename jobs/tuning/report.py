@@ -26,6 +26,10 @@ PAIRS = (
 )
 OPPONENTS = {"base": "its base", "quoted": "quoted sentences", "released": "the released student"}
 IS_BETTER_LOW = {"answer_loss": True, "token_f1": False, "rouge_l": False}
+HOW_TO_MEASURE = {
+    "wrong_question": "It needs test pairs of two papers at least.",
+    "shuffled_answers": "Train and measure it with: python -m jobs run --controls true",
+}
 WHO_ANSWERS = {
     "student": "The chat answers with the student: it surely beats quoted sentences.",
     "quoted": "The chat answers with quoted sentences: no student surely beats them.",
@@ -191,7 +195,7 @@ def _control_sentence(name: str, found: dict[str, Any]) -> str:
     plain = name.replace("_", " ")
     loss = found.get("retrieval", {}).get("answer_loss", {"diff": None})
     if loss["diff"] is None:
-        return f"The control `{plain}` is missing."
+        return f"The control `{plain}` is missing. {HOW_TO_MEASURE[name]}"
     said = "costs the student" if name == "wrong_question" else "leave a student that is worse by"
     return f"Control: {plain} {said} {loss['diff']:+.3f} [{loss['low']:+.3f}, {loss['high']:+.3f}] nats a token."
 

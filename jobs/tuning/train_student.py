@@ -70,29 +70,30 @@ class Config:
     max_too_long_01: float = setting(0.1, "share of rows that may be too long for max_length before the stage fails")
     retrain_after_new_pairs: int = setting(1, "pairs that must be new before the student is trained again")
     warm_start: bool = setting(False, "begin from the adapter that is there, if base and rank fit", affects_rows=True)
-    shuffled_answers: bool = setting(
-        False, "train the control on shuffled answers, as the part `shuffled`", affects_rows=True
+    controls: bool = setting(
+        False, "train the control too: as long, on shuffled answers, as the part `shuffled`; the report measures it"
     )
 
 
 def parts(config: Config, lake: Lake, _windows: Sequence[Window]) -> list[str]:
-    """The part asked for; none where nothing can be learnt, or while too few pairs are new (then the stage is done).
+    """The student; none where nothing can be learnt, or while too few pairs are new (then the stage is done).
 
-    Waiting holds only where pairs and index alone changed: other settings train at once.
+    Waiting holds only where pairs and index alone changed: other settings train at once, and so does a control that
+    is asked for, since it and its student must learn from the same pairs.
     """
-    part = CONTROL_PART if config.shuffled_answers else PART
-    qa, made = lake.current("qa", PART), lake.current("adapters", part)
+    wanted = [PART, CONTROL_PART] if config.controls else [PART]
+    qa, made = lake.current("qa", PART), lake.current("adapters", PART)
     if qa is None:
-        return [part]
+        return wanted
     if not (train := _qa_ids(qa, "train")):
         log.info("no pairs of train papers: nothing to learn from")
         return []
     settings = runner.key_settings(STAGES["train_student"], lake, Resolved(config, {}))
-    if made is None or made.manifest.settings != settings:
-        return [part]
+    if config.controls or made is None or made.manifest.settings != settings:
+        return wanted
     n_new = len(train - Learnt.read(made).qa_ids)
     if n_new >= config.retrain_after_new_pairs:
-        return [part]
+        return wanted
     log.info("waiting: %s of %s new pairs", f"{n_new:,}", f"{config.retrain_after_new_pairs:,}")
     return []
 
@@ -115,7 +116,8 @@ def _train(config: Config, lake: Lake, attempt: Attempt) -> None:
     precision = choose_precision(config.device)
     log.info("dtype=%s device=%s (%s)", precision.dtype, precision.device, precision.why)
     shelf = Shelf.open(attempt.task.part_of("indexes"))
-    rows, dropped = _training_rows(config, lake, _pairs(qa, "train"), shelf, load_tokenizer(base.folder))
+    pairs, is_control = _pairs(qa, "train"), attempt.task.part == CONTROL_PART
+    rows, dropped = _training_rows(config, lake, pairs, shelf, load_tokenizer(base.folder), is_control=is_control)
     warm = _warm_start(config, attempt, base)
     work = attempt.work / _fingerprint(base, rows, warm)
     log.info("base=%s rows=%d tokens=%d dropped=%s", base.name, len(rows), _n_tokens(rows), dict(dropped))
@@ -132,14 +134,14 @@ def _train(config: Config, lake: Lake, attempt: Attempt) -> None:
 
 
 def _training_rows(
-    config: Config, lake: Lake, pairs: list[dict[str, Any]], shelf: Shelf, tokenizer: Any
+    config: Config, lake: Lake, pairs: list[dict[str, Any]], shelf: Shelf, tokenizer: Any, *, is_control: bool
 ) -> tuple[list[FittedRow], Counter[str]]:
     """The rows to train on, and why others are not among them.
 
     Raises ContractError if there are none, or if too many do not fit into max_length.
     """
     examples = examples_of(pairs, shelf, _train_papers(lake, shelf), _mix(config))
-    if config.shuffled_answers:
+    if is_control:
         examples = shuffle_answers(examples, config.train_seed)
     dropped = Counter(not_indexed=len(pairs) - len(examples))
     rows: list[FittedRow] = []
@@ -182,7 +184,7 @@ def _validate(base: Base, made: Fit, precision: Precision, rows: list[FittedRow]
 
 
 def _write(attempt: Attempt, base: Base, made: Fit, told: dict[str, Any], learnt: Learnt, warm: Part | None) -> None:
-    """The files of the part. Its key covers the bytes of the base and the prompt, which no setting names."""
+    """The files of the part. Its key covers the bytes of the base, the prompt, and whether it is the control."""
     for name in ADAPTER_FILES:
         shutil.copyfile(made.adapter / name, attempt.folder / name)
     describe_base(base, attempt.folder)
@@ -191,7 +193,7 @@ def _write(attempt: Attempt, base: Base, made: Fit, told: dict[str, Any], learnt
     attempt.finish(
         Counts.of(DATASETS["adapters"], told["n_rows"], told["dropped"]),
         rows=told["n_rows"],
-        result={"base": base.sha256, "prompt": prompts.ANSWER_PROMPT},
+        result={"base": base.sha256, "prompt": prompts.ANSWER_PROMPT, "part": attempt.task.part},
         taken_over=int(warm is not None),
         extra={"base": base.name, "validation": told["validation"], "n_steps": told["n_steps"], "dtype": told["dtype"]},
     )

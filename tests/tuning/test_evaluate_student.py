@@ -22,8 +22,7 @@ QUICK = house.QUICK | {"max_steps": 2, "max_length": 512}
 @pytest.fixture(scope="module")
 def measured_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = house.build_house(tmp_path_factory.mktemp("measured") / "lake")
-    house.make(lake, "train_student", **QUICK)
-    house.make(lake, "train_student", **QUICK, shuffled_answers=True)
+    house.make(lake, "train_student", **QUICK, controls=True)
     house.make(lake, "evaluate_student", **QUICK)
     return lake.root
 

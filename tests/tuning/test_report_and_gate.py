@@ -157,7 +157,9 @@ def test_page_shows_the_text_and_the_plot_and_runs_nothing_of_theirs() -> None:
 
 
 def test_missing_control_is_named() -> None:
-    assert "The control `shuffled answers` is missing." in markdown(BASE, GOOD, WRONG)
+    assert "`shuffled answers` is missing. Train and measure it with: python -m jobs run --controls true" in markdown(
+        BASE, GOOD, WRONG
+    )
 
 
 def test_rows_have_null_where_nothing_was_measured() -> None:

@@ -136,13 +136,20 @@ def test_rows_beyond_the_token_budget_are_counted(house_lake: Lake) -> None:
     assert counts.dropped["over_tokens"] == counts.read - counts.kept > 0
 
 
+def test_control_makes_its_student_wait_for_nothing(trained: Lake) -> None:
+    publish_pairs(trained, *new_pairs(2))
+    waiting = QUICK | {"retrain_after_new_pairs": 3}
+    assert house.states(trained, "train_student", **waiting, controls=True) == ["to do", "to do"]
+
+
 def test_control_is_a_part_of_its_own_and_another_adapter(trained: Lake) -> None:
     before = adapter_of(trained).manifest
-    house.make(trained, "train_student", **QUICK, shuffled_answers=True)
+    house.make(trained, "train_student", **QUICK, controls=True)
     control = adapter_of(trained, train_student.CONTROL_PART).manifest
     assert adapter_of(trained).manifest == before
     weights = "adapter_model.safetensors"
     assert control.files[weights]["sha256"] != before.files[weights]["sha256"]
+    assert control.key != before.key
     assert control.rows == before.rows
 
 
