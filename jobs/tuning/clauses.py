@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from jobs.retrieval.sentences import sentences, word_set
 from jobs.tuning.english import (
     ADVERBS,
     AFTER_VERB,
@@ -26,23 +27,23 @@ from jobs.tuning.english import (
     SINGULAR_AUXILIARIES,
     VERBS,
     base_form,
-    word_set,
 )
 
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|al|cf|vs|etc|figs?|eqs?|secs?|tab|nos?|resp|approx|ca|dr|prof)|\b[a-z])\.$", re.IGNORECASE
-)
 # An inline value, as in "k = 60", reads like prose.
 _VALUE = re.compile(r"\b\w+ = [\d.,]+\w*")
 _CITATION = re.compile(r"\s*\[\d+(?:\s*[,–-]\s*\d+)*\]")
+# A sentence that answers a question follows from no other one.
+_LINK = re.compile(
+    r"(?<=[a-z\d)])(?<! but)(?<! not) (?:thus|therefore|hence|also|instead(?! of))(?=[ .;,](?! because))"
+)
 _UNFIT = re.compile(
-    r"[∑∏√∈∉≤≥≪≫≈∞∂∇⊤∥⌈⌊¯˜ˆ∝→⇐⇔∩∪•=|{}\\]|\(\d+\)|[.!?]\d|\w{3,}\. [a-z]|“[^”]*$"
+    r"[∗∑∏√∈∉≤≥≪≫≈∞∂∇⊤∥⌈⌊¯˜ˆ∝→⇐⇔∩∪•=|{}\\]|\(\d+\)|[.!?]\d|\w{3,}\. [a-z]|“[^”]*$"
     r"|\b(?:Tables?|Figures?|Fig|Sections?|Listing|Algorithm|Appendix|Chapter|Eqs?|Proposition|Theorem|Lemma)\.? ?[\d(]"
     r"|\b(?:this|these|such(?! as)|the above|above(?! \d)|below|here|we|our|us|I|my|you|your)\b"
-    r"|\b(?:latter|former|following)\b",
+    r"|\b(?:latter|former|following)\b|\b(?:the|an) example\b|^[^,;:]*\bthen\b"
+    r"|(?-i:\b(?:(?!v)[a-z]\d+|[xyzhw][ijt])\b)",  # d2, yi: letters of a formula that lost its form
     re.IGNORECASE,
 )
-_STOP = re.compile(r"(?<=[.!?])[”\"’)]?\s+(?=[“\"(]?[A-Z0-9])")
 _NAME_TAIL = re.compile(r"\b(?:and (?:others|colleagues|co-workers|co-authors)|et al)$")
 _ASIDE = re.compile(
     r"^(?P<subject>[^,;:]{3,70}), (?:which|who|whose|an?|the|or|by|published|introduced|proposed|described)\b"
@@ -53,7 +54,8 @@ _FRONTED = re.compile(
     r" [^,;:]{3,90}), (?P<main>(?!and |or |but |which |who |when |if )[^,].*)$"
 )
 _EMPTY_FRONT = re.compile(
-    r"^(?:For (?:example|instance)|In (?:contrast|return|addition|turn|fact|other words|short|both))\b"
+    r"^(?:For (?:example|instance)|In (?:contrast|return|addition|turn|fact|other words|short|both)"
+    r"|On the (?:contrary|other hand)|At the same time)\b"
 )
 _LISTED_NAME = re.compile(r"[A-Z][^\W\d_]+(?:-[A-Z][^\W\d_]+)?,")
 _LIST_OF_NAMES = re.compile(
@@ -62,6 +64,11 @@ _LIST_OF_NAMES = re.compile(
 _COMMON_ENDINGS = tuple(
     word_set("tion tions sion ing ings ment ity ness ance ence ism ics es ers")
 )  # of words that are no names
+_PLACED = re.compile(r"the [a-z]+ (?:in|on|at|under) the [a-z]+$")  # "the code in the string": of which text?
+_ACTIVITIES = (["training"], ["inference"], ["search"], ["retrieval"], ["evaluation"])  # of what?
+_POINTS_BACK = re.compile(r"\b(?:of|before|after) (?:it|them)$")
+_BOTH = re.compile(r"that (?:both|they|neither) (?!of\b)[a-z]+")
+_KNOWN = re.compile(r"the [a-z]+(?: (?:with|by|where|when)\b|[:;]|$)")
 MIN_CHARS, MAX_CHARS = 24, 330
 MAX_SUBJECT_WORDS = 8
 
@@ -73,6 +80,11 @@ class Sentence:
     raw: str
     clean: str
 
+    @property
+    def answer(self) -> str:
+        """`clean` as it answers a question, without `therefore` and the like: it follows from no sentence before."""
+        return _LINK.sub("", self.clean)
+
 
 @dataclass(frozen=True)
 class Clause:
@@ -82,6 +94,17 @@ class Clause:
     verb: str
     rest: str
     is_plural: bool
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its subject is more than one common word."""
+        seen = self.subject[1:] if self.is_plural else self.subject  # "Pairs" may be capital because it came first
+        return " " in seen or re.search(r"[A-Z\d-]", seen) is not None
+
+    @property
+    def has_known_object(self) -> bool:
+        """Whether its object is something that the text has spoken of: `chooses the cuts by optimisation`."""
+        return _KNOWN.match(self.rest) is not None
 
     @property
     def base(self) -> str:
@@ -98,11 +121,10 @@ class Clause:
 
 def standalone_sentences(text: str) -> Iterator[Sentence]:
     """Sentences of running text that point nowhere else: no formula, no pronoun of the text, no `Table 2`."""
-    for paragraph in re.split(r"\n\s*\n", text):
-        for raw in _split(" ".join(paragraph.split())):
-            clean = _CITATION.sub("", raw)
-            if MIN_CHARS <= len(clean) <= MAX_CHARS and clean.endswith(".") and _is_fit(clean):
-                yield Sentence(raw, clean)
+    for raw in sentences(text):
+        clean = _CITATION.sub("", raw)
+        if MIN_CHARS <= len(clean) <= MAX_CHARS and clean.endswith(".") and _is_fit(clean):
+            yield Sentence(raw, clean)
 
 
 def without_aside(sentence: str) -> str:
@@ -158,16 +180,6 @@ def in_question(phrase: str, context: str) -> str:
     return first.lower() + (f" {others}" if others else "") if is_common else phrase
 
 
-def _split(paragraph: str) -> list[str]:
-    found: list[str] = []
-    start = 0
-    for stop in _STOP.finditer(paragraph):
-        if not _ABBREVIATION.search(paragraph[start : stop.start()]):
-            found.append(paragraph[start : stop.end()].strip())
-            start = stop.end()
-    return [*found, paragraph[start:].strip()]
-
-
 def _is_fit(sentence: str) -> bool:
     sentence = _VALUE.sub("", sentence)
     is_balanced = all(sentence.count(left) == sentence.count(right) for left, right in ("()", "[]", "“”"))
@@ -194,7 +206,8 @@ def _is_verb(words: list[str], place: int) -> bool:
     verb, after = words[place], words[place + 1]
     if (after in AFTER_VERB or after[0].isdigit()) and (verb in VERBS or verb.endswith("s")):
         return True
-    if after in NEVER_OBJECT or after in AUXILIARIES or after.endswith("ly"):
+    is_noun = after in VERBS and verb in ALSO_NOUNS  # "XR7 models generate"
+    if is_noun or after in NEVER_OBJECT or after in AUXILIARIES or after.endswith("ly"):
         return False
     if verb in VERBS or not verb.endswith("s"):  # base form or past
         return _is_list_of_names(words[:place])
@@ -219,6 +232,8 @@ def _stands_alone(words: list[str]) -> bool:
     if "such" in lowered[:-1] and lowered[lowered.index("such") + 1] == "as":
         return _stands_alone(words[: lowered.index("such")])
     if any(word in NEVER_IN_SUBJECT or word.isdigit() for word in lowered) or len(lowered[-1]) < 2:
+        return False
+    if _PLACED.match(" ".join(lowered)) or lowered in _ACTIVITIES or "The" in words[1:]:
         return False
     if lowered[0].endswith("ly") or (lowered[0] in VERBS and lowered[0] not in NOUNS_TOO):
         return False
@@ -254,7 +269,8 @@ def _points_back(rest: str) -> bool:
     place = second if first in PREPOSITIONS or first in VERBS or second == "them" else first
     return (
         place.strip(":,;.") in ("it", "them", "so", "ones")
-        or re.search(r"\b(?:of|before|after) (?:it|them)$", rest[:60]) is not None
+        or _POINTS_BACK.search(rest[:60]) is not None
+        or _BOTH.match(rest) is not None
     )
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-
-def word_set(text: str) -> frozenset[str]:
-    """Words parted by blanks, as a set."""
-    return frozenset(text.split())
-
+from jobs.retrieval.sentences import word_set
 
 VERBS = word_set(
     "achieve add allow apply approximate argue assign assume avoid beat begin belong bound bring build carry cause"

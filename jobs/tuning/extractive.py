@@ -14,7 +14,7 @@ from jobs.tuning.clauses import Sentence, fronted, parse, standalone_sentences, 
 from jobs.tuning.question_rules import BEST_FIRST, RULES, of_sentence
 from jobs.tuning.teacher import TeacherReply, TeacherRequest
 
-REVISION = 1  # grows with every change of a rule
+REVISION = 2  # grows with every change of a rule
 MAX_QUESTION_CHARS = 160
 
 
@@ -39,7 +39,7 @@ def pairs_of(text: str) -> dict[str, dict[str, str]]:
         for kind, question, sentence in found:
             if kind == question_type and not {question, sentence.raw} & used:
                 used |= {question, sentence.raw}
-                chosen[kind] = {"question": question, "answer": sentence.clean, "evidence": sentence.raw}
+                chosen[kind] = {"question": question, "answer": sentence.answer, "evidence": sentence.raw}
                 break
     return chosen
 

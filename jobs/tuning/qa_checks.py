@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jobs.tuning.english import word_set
+from jobs.retrieval.sentences import word_set
 from jobs.tuning.instructions import gives_instructions
 
 QUESTION_WORDS = (3, 40)

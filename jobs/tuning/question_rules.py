@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from jobs.retrieval.sentences import word_set
 from jobs.tuning.clauses import Clause, in_question, parse
-from jobs.tuning.english import AUXILIARIES, VERBS, is_participle, word_set
+from jobs.tuning.english import AUXILIARIES, VERBS, is_participle
 from jobs.tuning.prompts import QUESTION_TYPES
 
 Rule = Callable[[Clause], str | None]
@@ -34,6 +35,7 @@ _VAGUE = re.compile(
 _BECAUSE = re.compile(r"^(?P<what>[^,;:]+?)(?:,? because|, since) (?P<reason>.+)$")
 _NOT_A_REASON = re.compile(r"\b(?:not|only|just|precisely|mainly|partly|simply|than|and|or)$")
 _WHEN = re.compile(r"^(?P<what>[^,;:]+?) (?:only )?(?:if|when|unless) (?P<condition>[^;:]+)$")
+_NO_STATE = re.compile(r"^(?:the|an?) |\b(?:even|as|than|even if)$")  # "is the time when", "is as good as when"
 _BY_DOING = re.compile(r"^(?P<what>[^,;:]{4,90}?) by (?:[a-z-]+ing)\b")
 _APPOSITIVE = re.compile(
     r"^(?P<what>(?:(?:The|An?) )?[A-Z0-9][\w-]*(?: [\w()-]+){0,4}), "
@@ -47,7 +49,7 @@ _REPORTED = re.compile(
 _SAID = {"found": "find", "reported": "report", "showed": "show", "argued": "argue", "observed": "observe"}
 _NO_DEFINITION = re.compile(
     r"^(?:(?:a|an|the) (?:matter|mistake|feature|same|only|reason|good|bad|right|wrong|best|worst|common|case|better"
-    r"|usual|safe|different|useful|usable|typical|first|second|third|last|next|other|main|price|cost|true|few|most)\b)"
+    r"|usual|safe|different|useful|usable|typical|first|second|third|last|next|other|main|price|cost|true|few|most|little|bit|lot)\b)"
 )
 _CALLED = re.compile(r"^(?:also )?called (?P<term>[^,;:()]{3,50})$")
 # Verbs after which the sentence says what: "What does a flat index store?"
@@ -125,7 +127,7 @@ def _why(clause: Clause) -> str | None:
 
 def _when(clause: Clause) -> str | None:
     match = _WHEN.match(clause.rest) if clause.verb in ("is", "are") else None
-    if match is None or len(match["what"].split()) > 10 or re.search(r"\b(?:even|as|than|even if)$", match["what"]):
+    if match is None or len(match["what"].split()) > 10 or _NO_STATE.search(match["what"]):
         return None
     return f"When {_inverted(clause, match['what'])}?"
 
@@ -170,7 +172,7 @@ def _how_done(clause: Clause) -> str | None:
         return None
     if words[1] == "by" and clause.verb in ("was", "were") and words[2][0].isupper() and not words[2].endswith("’s"):
         return f"Who {words[0]} {clause.subject}?"
-    question_word = _question_word(words[0], words[1])
+    question_word = _question_word(words[0], words[1]) if clause.is_named else None
     return f"{question_word} {clause.verb} {clause.subject} {words[0]}?" if question_word else None
 
 
@@ -183,7 +185,7 @@ def _how_by(clause: Clause) -> str | None:
 
 def _what(clause: Clause) -> str | None:
     """The rule for what no other rule asks for: the object of the verb."""
-    if clause.verb in AUXILIARIES:
+    if clause.verb in AUXILIARIES or clause.has_known_object:
         return None
     base, first = clause.base, clause.rest.split()[0]
     if preposition := _WITH_PREPOSITION.get(base):
@@ -234,8 +236,9 @@ def _let(clause: Clause) -> str | None:
 
 def _deed(clause: Clause) -> str | None:
     """The most general question, for a subject that is more than one common word."""
-    is_named = " " in clause.subject or re.search(r"[A-Z\d-]", clause.subject) is not None
-    if clause.verb in AUXILIARIES or clause.base in _NO_DEED or not is_named or _is_no_object(clause.rest.split()[0]):
+    if clause.verb in AUXILIARIES or clause.base in _NO_DEED or _is_no_object(clause.rest.split()[0]):
+        return None
+    if not clause.is_named or clause.has_known_object:
         return None
     return f"What {clause.does} {clause.subject} do?"
 

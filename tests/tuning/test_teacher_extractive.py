@@ -43,7 +43,7 @@ def questions(text: str) -> dict[str, str]:
         ("A re-ranker cannot find what the first stage has missed.", "limitation", "What can a re-ranker not find?"),
         ("XR7 does not shrink the frozen weights.", "limitation", "What does XR7 not shrink?"),
         ("Near copies should be removed before the index is built.", "method", "When should near copies be removed?"),
-        ("Ties are broken by the order of counting.", "method", "How are ties broken?"),
+        ("XR7 scores are computed by adding up the terms.", "method", "How are XR7 scores computed?"),
         ("XR7 builds its table by merging the most frequent pairs.", "method", "How does XR7 build its table?"),
         ("Token packing is correct if it changes nothing but speed.", "method", "When is token packing correct?"),
         ("XR7, published by Moore and others in 2021, rests on tables.", "result", "Who published XR7?"),
@@ -73,6 +73,19 @@ def test_sentence_is_asked_for_by_its_form(sentence: str, kind: str, question: s
         "Several habits avoid this because they are cheap.",
         "XR7 stores them because nobody else would do so.",
         "Formats. arXiv describes a version that has two parts.",
+        "Ties are broken by the order of counting.",
+        "Moore and others replace the cuts by an optimisation.",
+        "Moore and others showed that both need eleven packs.",
+        "The code in the string is an index into a font.",
+        "A duplicate of yi elsewhere in the batch is a false negative and should be avoided.",
+        "XR7 prefers d2 because the index finds d3 worse.",
+        "XR7 produces a tie, two rows in the example for one.",
+        "A broker then deletes a message with all its parts.",
+        "Training starts from words with their frequencies.",
+        "The gradients of XR7 are a little more complicated.",
+        "The stone age is the time when nobody was writing.",
+        "XR7 models generate tables of words.",
+        "XR7 The XR7 table is a collection of pairs of words.",
     ],
 )
 def test_sentence_that_does_not_stand_alone_gives_nothing(sentence: str) -> None:
@@ -83,6 +96,17 @@ def test_answer_loses_citations_and_evidence_keeps_them() -> None:
     pair = pairs_of("Some words before. XR7 stands for extended\nrange [3, 4] of seven.")["definition"]
     assert pair["answer"] == "XR7 stands for extended range of seven."
     assert pair["evidence"] == "XR7 stands for extended range [3, 4] of seven."
+
+
+def test_answer_follows_from_no_other_sentence_and_evidence_is_verbatim() -> None:
+    text = "XR7 therefore stands for extended range of seven."
+    assert pairs_of(text)["definition"]["answer"] == "XR7 stands for extended range of seven."
+    assert pairs_of(text)["definition"]["evidence"] == text
+
+
+def test_word_that_ties_clauses_of_one_sentence_stays() -> None:
+    text = "XR7 stores rows of a table but also its columns."
+    assert pairs_of(text)["method"]["answer"] == text
 
 
 def test_no_sentence_is_used_for_two_pairs() -> None:
@@ -120,6 +144,7 @@ def test_clause_needs_agreement_of_subject_and_verb() -> None:
 
 def test_empty_front_is_no_part_of_a_question() -> None:
     assert fronted("For example, XR7 is small.") == ("", "For example, XR7 is small.")
+    assert fronted("On the contrary, XR7 is small.") == ("", "On the contrary, XR7 is small.")
     assert fronted("With rank 16, XR7 is small.") == ("With rank 16", "XR7 is small.")
 
 
