@@ -28,7 +28,7 @@ from jobs.tuning.tiny_base import make_tiny
 
 __all__ = [
     *("BASE_FILE", "PACKAGED", "TINY", "Base", "base_of", "describe_base", "ensure_base", "make_tiny"),
-    *("model_digest", "open_base"),
+    *("model_digest", "open_base", "refuse_unpinned"),
 ]
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,19 @@ def ensure_base(lake: Lake, name: str, revision: str | None = None) -> Base:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return open_base(name, folder, "folder")
-    return open_base(name, _fetch_from_hub(name, revision), str(revision))
+    refuse_unpinned(name, revision)
+    return open_base(name, _fetch_from_hub(name, str(revision)), str(revision))
+
+
+def refuse_unpinned(name: str, revision: str | None) -> None:
+    """Raise UsageError for a name on the Hub without a commit: its weights may change under the same name."""
+    if name in PACKAGED or name == TINY or Path(name).expanduser().is_dir():
+        return
+    if not revision or len(revision) != COMMIT_DIGITS:
+        raise UsageError(
+            f"base {name!r} is no folder and none of {', '.join(PACKAGED)}; as a name on the Hugging Face Hub it needs "
+            f"--base-revision, the {COMMIT_DIGITS} digits of a commit, got {revision!r}."
+        )
 
 
 def open_base(name: str, folder: Path, revision: str) -> Base:
@@ -221,12 +233,7 @@ _ELSE = (
 )
 
 
-def _fetch_from_hub(name: str, revision: str | None) -> Path:
-    if not revision or len(revision) != COMMIT_DIGITS:
-        raise UsageError(
-            f"base {name!r} is no folder and none of {', '.join(PACKAGED)}; as a name on the Hugging Face Hub it needs "
-            f"--base-revision, the {COMMIT_DIGITS} digits of a commit, got {revision!r}."
-        )
+def _fetch_from_hub(name: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:

@@ -28,6 +28,7 @@ from jobs.tuning.asking import Chunk
 from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.outcomes import Outcome, RowKey
 from jobs.tuning.teacher import Teacher, TeacherReply, TeacherRequest, TeacherSettings, load_teacher, read_pair
+from jobs.tuning.transformers_teacher import source_of
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ class _Source:
 
 
 def parts(config: Config, _lake: Lake, windows: Sequence[Window]) -> list[str]:
-    """Every window's shards that were asked for. Raises UsageError for a shard that there is not."""
+    """Every window's shards that were asked for. Raises UsageError for a shard or a teacher that there is not."""
     n_shards, shard = config.n_shards, config.shard
     if n_shards < 1 or not -1 <= shard < n_shards:
         raise UsageError(f"shard {shard} of {n_shards}: expected at least 1 shard, and a shard from 0, or -1 for all.")
@@ -106,6 +107,8 @@ def parts(config: Config, _lake: Lake, windows: Sequence[Window]) -> list[str]:
         raise UsageError(
             f"question_types has {', '.join(unknown)}. Expected some of: {', '.join(prompts.QUESTION_TYPES)}."
         )
+    if config.teacher == "transformers":
+        source_of(config.teacher_model)  # refused now, not after the hours of the stages before
     shards = range(n_shards) if shard < 0 else [shard]
     return [f"{window.name}/{one}-of-{n_shards}" for window in windows for one in shards]
 

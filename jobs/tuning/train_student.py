@@ -25,7 +25,7 @@ from jobs.core.manifest import Counts, Input
 from jobs.core.stages import STAGES
 from jobs.core.windows import Window
 from jobs.tuning import prompts
-from jobs.tuning.bases import Base, describe_base, ensure_base
+from jobs.tuning.bases import Base, describe_base, ensure_base, refuse_unpinned
 from jobs.tuning.fitting import ADAPTER_FILES, Fit, Recipe, Row, fit
 from jobs.tuning.learnt import PAPERS_FILE, TRAINING_FILE, Learnt
 from jobs.tuning.loading import Precision, choose_precision, load_tokenizer
@@ -81,6 +81,7 @@ def parts(config: Config, lake: Lake, _windows: Sequence[Window]) -> list[str]:
     Waiting holds only where pairs and index alone changed: other settings train at once, and so does a control that
     is asked for, since it and its student must learn from the same pairs.
     """
+    refuse_unpinned(config.base, config.base_revision)  # now, not after the teacher's hours
     wanted = [PART, CONTROL_PART] if config.controls else [PART]
     qa, made = lake.current("qa", PART), lake.current("adapters", PART)
     if qa is None:

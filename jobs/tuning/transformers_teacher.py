@@ -36,7 +36,7 @@ class TransformersTeacher:
         self._model: Any = None
         self._tokenizer: Any = None
         self._grammar_tokenizer: Any = None
-        self._source, self._revision = _source_of(settings.model)
+        self._source, self._revision = source_of(settings.model)
         self.name = (
             f"transformers:{Path(self._source).name}@{(self._revision or model_digest(Path(self._source)))[:12]}"
         )
@@ -130,8 +130,8 @@ class TransformersTeacher:
         log.info("teacher %s dtype=%s (%s) 4bit=%s", self.name, precision.dtype, precision.why, self._settings.quantize)
 
 
-def _source_of(model: str | None) -> tuple[str, str | None]:
-    """Folder and None, or a name on the Hub and its revision."""
+def source_of(model: str | None) -> tuple[str, str | None]:
+    """Folder and None, or a name on the Hub and its revision. Raises UsageError for a name without one."""
     if not model:
         raise UsageError(
             "teacher transformers has no model. Expected --teacher-model FOLDER, or NAME@REVISION on the Hub."

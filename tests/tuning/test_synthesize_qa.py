@@ -17,6 +17,8 @@ import pytest
 from jobs.core.errors import TryAgainError, UsageError, YieldError
 from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
+from jobs.core.runner import Request, survey
+from jobs.core.stages import STAGES
 from jobs.tuning import asking, outcomes, teacher
 from jobs.tuning.teacher import TeacherReply
 from tests.tuning import chunk_house as house
@@ -110,6 +112,12 @@ def test_another_number_of_shards_takes_everything_over(lake: Lake) -> None:
 def test_impossible_setting_is_refused(lake: Lake, settings: dict) -> None:
     with pytest.raises(UsageError, match=r"[Ee]xpected"):
         house.synthesize(lake, **settings)
+
+
+def test_teacher_that_is_not_pinned_is_refused_when_the_run_is_planned(lake: Lake) -> None:
+    request = Request(lake, {"flag": {"teacher": "transformers", "teacher_model": "someone/some-model"}})
+    with pytest.raises(UsageError, match="needs its revision"):
+        survey(STAGES["synthesize_qa"], request)
 
 
 def test_new_version_of_a_paper_asks_what_is_new(lake: Lake) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.core.errors import ContractError
+from jobs.core.config import load_profile
+from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Lake, Part
 from jobs.core.runner import resolve
 from jobs.tuning import learnt, train_student
@@ -110,6 +111,17 @@ def test_enough_new_pairs_train_again(trained: Lake) -> None:
 def test_other_settings_train_again_without_new_pairs(trained: Lake) -> None:
     changed = QUICK | {"learning_rate": 0.01}
     assert house.states(trained, "train_student", **changed, retrain_after_new_pairs=100) == ["to do"]
+
+
+@pytest.mark.parametrize("profile", ["t4", "multi_gpu"])
+def test_profile_whose_base_has_no_commit_is_refused_before_any_work(tmp_path: Path, profile: str) -> None:
+    with pytest.raises(UsageError, match="--base-revision, the 40 digits"):
+        house.states(new_lake(tmp_path / "empty"), "train_student", **load_profile(profile))
+
+
+def test_profile_with_a_commit_only_waits_for_its_pairs(tmp_path: Path) -> None:
+    settings = load_profile("t4") | {"base_revision": "0" * 40}
+    assert house.states(new_lake(tmp_path / "empty"), "train_student", **settings) == ["blocked"]
 
 
 def test_missing_pairs_are_missing_input(tmp_path: Path) -> None:
