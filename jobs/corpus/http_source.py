@@ -8,7 +8,6 @@ credentials, no decompression. httpcore is used instead of httpx because it does
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
 import logging
 import random
@@ -17,7 +16,6 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +24,7 @@ import httpcore
 
 from jobs.core.contracts import PDF_REASONS
 from jobs.core.errors import UsageError
-from jobs.corpus import arxiv
+from jobs.corpus import arxiv, web_client
 from jobs.corpus.fetched import HEAD_BYTES, Fetched, Refused, head_problem, size_problem
 from jobs.corpus.network_guard import Clock, Deadline, GuardedBackend, InternalAddressError
 from jobs.corpus.pdf_addresses import ARXIV_TEMPLATE, PdfAddresses
@@ -35,9 +33,6 @@ __all__ = ["ARXIV_TEMPLATE", "HttpSource", "Limits"]
 
 log = logging.getLogger(__name__)
 
-AGENT = "spark-arxiv/0.1.0"
-
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What a status means for the paper; other statuses from 400 on are `server_error`.
 _REASONS = {404: "not_found", 410: "not_found", 401: "forbidden", 403: "forbidden", 451: "blocked"} | {
     408: "timeout",
@@ -98,7 +93,7 @@ class HttpSource:
     ) -> None:
         self._addresses = PdfAddresses(base_url, template, hosts)
         self._limits = limits
-        self._agent = _agent(contact)
+        self._agent = web_client.agent(contact)
         self._clock, self._sleep, self._random = clock, sleep, random.Random(seed)  # noqa: S311 - jitter
         self._deadline = Deadline(clock)
         self._next_at = clock()
@@ -196,7 +191,7 @@ class HttpSource:
 
     def _save(self, response: httpcore.Response, path: Path) -> tuple[Path, str, int]:
         """Write a body to a file, as long as it is a PDF and within the limits."""
-        announced = _header(response, "content-length")
+        announced = web_client.header(response, "content-length")
         if announced and announced.isdecimal():
             _raise(size_problem(int(announced), self._limits.max_pdf_mb))
         try:
@@ -255,32 +250,8 @@ def _check_status(response: httpcore.Response) -> str | None:
     status = response.status
     if status == 200:
         return None
-    target = _header(response, "location")
-    if status in _REDIRECTS and target:
+    target = web_client.header(response, "location")
+    if status in web_client.REDIRECTS and target:
         return target
     refused = Refused(_REASONS.get(status, "server_error"), f"the server answered {status}")
-    raise _RefusalError(refused, _retry_after_s(_header(response, "retry-after")), status in _STOPS)
-
-
-def _header(response: httpcore.Response, name: str) -> str | None:
-    wanted = name.encode()
-    return next((value.decode("latin-1") for key, value in response.headers if key.lower() == wanted), None)
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds from `Retry-After`, which is a number or a date; None for neither."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
-
-
-def _agent(contact: str) -> str:
-    if not (contact.isascii() and contact.isprintable()):
-        raise UsageError(f"contact {contact!r}: expected printable ASCII, an e-mail address or a URL.")
-    return f"{AGENT} (+{contact})" if contact else AGENT
+    raise _RefusalError(refused, web_client.retry_after_s(web_client.header(response, "retry-after")), status in _STOPS)

@@ -346,7 +346,7 @@ def test_public_name_that_turns_inwards_is_not_connected_to(server, connect, tmp
     ],
 )  # fmt: skip
 def test_base_that_is_no_address_is_refused(base_url):
-    with pytest.raises(UsageError, match="no address of PDFs"):
+    with pytest.raises(UsageError, match="no address of a server"):
         HttpSource(base_url, Limits())
 
 
