@@ -28,6 +28,7 @@ from jobs.core.contracts import DATASETS
 from jobs.core.definition import LAKE_FILE, Definition, LakeFile, read_lake_file
 from jobs.core.errors import ContractError, InputMissingError, IntegrityError, SupersededError, UsageError
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Counts, Input, Manifest, result_key
+from jobs.core.windows import Window
 
 if TYPE_CHECKING:
     import pyarrow
@@ -97,6 +98,7 @@ class PartTask:
     why: str
     seen_key: str | None = None  # what CURRENT named when the task was planned
     read_parts: dict[str, Part] = field(default_factory=dict, compare=False)  # dataset -> the part of the same window
+    windows: tuple[Window, ...] = field(default=(), compare=False)  # all that the command is asked for
 
     def part_of(self, dataset: str) -> Part:
         """The part of an input dataset that this task reads."""

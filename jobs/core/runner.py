@@ -1,10 +1,10 @@
 """From a stage and a request to parts made: what is done, what is to do, why, and doing it.
 
 A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit,
-it also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or `stale(config, lake, part)`
-(why a part that is made has to be made again, for stages that ask the outside world). A true `CHECKS_BEFORE_POINTER`
-says that a published folder is not yet good enough to be current; a true `PRUNES_AFTER`, that the lake is swept once
-the stage's parts are made.
+it also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or
+`stale(config, lake, part, windows)` (why a part that is made has to be made again, for stages that ask the outside
+world). A true `CHECKS_BEFORE_POINTER` says that a published folder is not yet good enough to be current; a true
+`PRUNES_AFTER`, that the lake is swept once the stage's parts are made.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def _task_of(stage: Stage, module: ModuleType, config: Resolved, request: Reques
         at_default = _settings_at_default(stage, lake, config)
         why = _difference(current.manifest, module.VERSION, settings, at_default, inputs, key, request.upgrade)
         if not why and hasattr(module, "stale"):
-            why = module.stale(config.values, lake, current) or ""
+            why = module.stale(config.values, lake, current, request.windows) or ""
         state = "to do" if why else "done"
     return PartTask(
         stage=stage.name,
@@ -163,6 +163,7 @@ def _task_of(stage: Stage, module: ModuleType, config: Resolved, request: Reques
         why=why or _age(current, module.VERSION),
         seen_key=current.manifest.key if current else None,
         read_parts=read_parts,
+        windows=request.windows,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from jobs.core.errors import InputMissingError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts
 from jobs.core.progress import Progress
+from jobs.core.windows import Window
 from jobs.corpus import batches, downloader, folder
 from jobs.corpus.downloader import FolderSource, PdfSource, Refused
 from jobs.corpus.http_source import ARXIV_TEMPLATE, HttpSource, Limits
@@ -49,7 +50,7 @@ class Config:
     min_yield_01: float = setting(0.5, "share of what was read that must be kept, else the stage fails")
 
 
-def stale(config: Config, lake: Lake, part: Part) -> str | None:
+def stale(config: Config, lake: Lake, part: Part, _windows: Sequence[Window]) -> str | None:
     """A reason that may have gone, or PDFs that came into the folder or changed there since."""
     refused = [row for row in part.rows() if row["status"] == "rejected"]
     if again := Counter(row["reason"] for row in refused if not _is_final(row)):

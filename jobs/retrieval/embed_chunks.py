@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Attempt, Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.progress import Progress
+from jobs.core.windows import Window
 from jobs.corpus import batches
 from jobs.retrieval import encoder, vectors
 from jobs.retrieval.encoder import Encoder
@@ -73,7 +74,7 @@ class _Source:
         return self._loaded
 
 
-def stale(_config: Config, lake: Lake, current: Part) -> str | None:
+def stale(_config: Config, lake: Lake, current: Part, _windows: Sequence[Window]) -> str | None:
     """Why a part must be made again although its input is the same: the embedder's files are others now."""
     installed = encoder.installed_revision(lake.definition.embedder)
     made_by = current.manifest.extra["revision"]

@@ -118,7 +118,7 @@ def inputs(lake: Lake, part: str) -> list[tuple[Input, Part | None]]:
     return [lake.input_of("chunks", part.split("/")[0])]
 
 
-def stale(config: Config, _lake: Lake, current: Part) -> str | None:
+def stale(config: Config, _lake: Lake, current: Part, _windows: Sequence[Window]) -> str | None:
     """Why a part must be made again although its input is the same: some replies may come now, or --reask."""
     retried = {name for name, reason in DATASETS["drafts"].reasons.items() if reason.is_retried}
     if n_failed := sum(n for name, n in current.manifest.extra["asked"].items() if name in retried):

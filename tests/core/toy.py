@@ -88,7 +88,7 @@ class Fetch(Toy):
     def parts(self, config: Config, lake: Lake, windows: Sequence[Window]) -> list[str]:
         return ["toy"]
 
-    def stale(self, config: Config, lake: Lake, current: Part) -> str | None:
+    def stale(self, config: Config, lake: Lake, current: Part, windows: Sequence[Window]) -> str | None:
         now = durable.sha256_file(lake.root / SOURCE_FILE)
         return None if now == current.manifest.extra["source"] else "the source changed"
 
