@@ -187,6 +187,9 @@ SNAPSHOT_REASONS = {
     "no_arxiv_id": Reason("neither the PDF's name nor its first page has an arXiv id"),
     "unreadable": Reason("the PDF's first page cannot be read, and its name has no arXiv id"),
     "duplicate": Reason("another PDF of the folder is the same version of the same paper"),
+    "malformed": Reason("the OAI server's record has no arXiv id, no day or no metadata"),
+    "superseded": Reason("a newer record of the same paper was harvested"),
+    "deleted": Reason("arXiv deleted the record of a paper of which nothing else is known"),
 }
 
 EMBEDDING_REASONS = {

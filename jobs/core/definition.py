@@ -21,7 +21,11 @@ from jobs.core.errors import ContractError, UsageError
 from jobs.core.windows import GRIDS
 
 LAKE_FILE = "LAKE.json"
-SOURCE_KINDS = ("file", "folder", "kaggle", "oai")
+# Kinds of source, and which parts of `snapshots` each fills.
+SOURCE_PARTS = {"file": ("file",), "folder": ("folder",), "kaggle": ("kaggle", "oai"), "oai": ("oai",)}
+SOURCE_KINDS = tuple(SOURCE_PARTS)
+REMOTE_KINDS = ("kaggle", "oai")
+ARXIV_PDFS = "https://export.arxiv.org"  # arXiv's own server for programs
 SPLITS = (("train", 0.7), ("validation", 0.1), ("test", 0.2))
 
 
@@ -64,6 +68,12 @@ class Source:
         raise UsageError(
             "No source of papers. Give --metadata FILE with --pdfs FOLDER, --pdfs FOLDER alone, or --source kaggle|oai."
         )
+
+    def with_pdfs(self) -> Source:
+        """The source with a place for its PDFs: what arXiv tells of has its PDFs at arXiv, unless said otherwise."""
+        if self.pdfs or self.source not in REMOTE_KINDS:
+            return self
+        return dataclasses.replace(self, pdfs=ARXIV_PDFS)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def _source_layers(profile: Settings, flags: Settings) -> dict[str, Settings]:
 
 def _new_lake_file(options: argparse.Namespace, layers: dict[str, Settings], root: Path, profile_name: str) -> LakeFile:
     profile, flags = layers.values()
-    source = resolve(Source, _source_layers(profile, flags)).values
+    source = resolve(Source, _source_layers(profile, flags)).values.with_pdfs()
     definition = resolve(Definition, layers).values
     definition = dataclasses.replace(definition, ids=definitions.read_ids(definition.ids))
     if "grid" not in flags and "grid" not in profile:
@@ -126,7 +126,7 @@ def _grid_for_range(
     options: argparse.Namespace, layers: dict[str, Settings], definition: Definition, source: Source
 ) -> Definition:
     """Years instead of weeks for a corpus of more than two years: hundreds of almost empty windows help nobody."""
-    if source.kind not in ("file", "folder"):
+    if source.kind in definitions.REMOTE_KINDS:
         return definition
     if options.from_day and options.to_day:
         span = (parse_day(options.from_day), parse_day(options.to_day))
@@ -166,7 +166,7 @@ def _redefined(
 
 def _overridden(source: Source, flags: Settings) -> Source:
     given = {field.name: flags[field.name] for field in dataclasses.fields(Source) if field.name in flags}
-    return dataclasses.replace(source, **given)
+    return dataclasses.replace(source, **given).with_pdfs()
 
 
 def _checked_profile(name: str) -> Settings:
@@ -199,7 +199,7 @@ def _windows(options: argparse.Namespace, lake: Lake, layers: dict[str, Settings
 
 def _default_windows(lake: Lake, layers: dict[str, Settings]) -> tuple[Window, ...]:
     source, grid = lake.lake_file.source, lake.definition.grid
-    if source.kind in ("kaggle", "oai"):
+    if source.kind in definitions.REMOTE_KINDS:
         return (last_complete_window(dt.datetime.now(dt.UTC), grid),)
     days = papers_by_day(layers, lake.definition, source)
     if not days:

@@ -18,6 +18,7 @@ from typing import Any
 from jobs.core import tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS, rejects_schema
+from jobs.core.definition import SOURCE_PARTS
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 TAKEDOWNS_PART = "owner"
-# Which parts of `snapshots` a kind of source fills.
-SOURCE_PARTS = {"file": ("file",), "folder": ("folder",), "kaggle": ("kaggle", "oai"), "oai": ("oai",)}
 SNAPSHOT_FILE = DATASETS["snapshots"].files[0]
 ALWAYS_ALLOWED_LINES = 10  # so that a small file may have a bad line
 

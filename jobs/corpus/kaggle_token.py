@@ -23,8 +23,9 @@ _ADVICE = (
 def authorization() -> str | None:
     """The Authorization header of the owner's account, None if there is no account.
 
-    In order: KAGGLE_API_TOKEN (a token or a file that holds it), `access_token` beside kaggle.json, KAGGLE_USERNAME
-    with KAGGLE_KEY, kaggle.json. Raises UsageError for one that no header can hold.
+    In order: KAGGLE_API_TOKEN (a token or a file that holds it), KAGGLE_KEY alone (a token too: a connection without a
+    login), `access_token` beside kaggle.json, KAGGLE_USERNAME with KAGGLE_KEY, kaggle.json. Raises UsageError for a
+    token that no header can hold.
     """
     token = _token()
     if token:
@@ -41,7 +42,8 @@ def advice() -> str:
 
 
 def _token() -> str:
-    given = os.environ.get("KAGGLE_API_TOKEN", "").strip()
+    alone = "" if os.environ.get("KAGGLE_USERNAME") else os.environ.get("KAGGLE_KEY", "")
+    given = (os.environ.get("KAGGLE_API_TOKEN") or alone).strip()
     if given.startswith(("/", "~")):
         return _content(Path(given).expanduser())
     if given:

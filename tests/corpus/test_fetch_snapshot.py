@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.core.definition import Definition, Source
-from jobs.core.errors import ContractError, InputMissingError, UsageError
+from jobs.core.errors import ContractError, InputMissingError
 from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
 from jobs.corpus import fetch_snapshot
@@ -123,12 +123,6 @@ def test_file_that_went_is_missing_input(fetched: Lake, metadata: Path) -> None:
     metadata.unlink()
     with pytest.raises(InputMissingError, match=f"--metadata {metadata}: no such file"):
         why("fetch_snapshot", fetched)
-
-
-@pytest.mark.parametrize("kind", ["kaggle", "oai"])
-def test_source_of_a_later_version_says_so(tmp_path: Path, kind: str) -> None:
-    with pytest.raises(UsageError, match=f"--source {kind} comes with a later version"):
-        make("fetch_snapshot", stage_lake(tmp_path / "lake", Source(source=kind)))
 
 
 def test_folder_of_pdfs_becomes_rows_and_counted_reasons(tmp_path: Path, pdfs: Path) -> None:

@@ -56,8 +56,14 @@ def test_name_and_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     assert kaggle_token.authorization() == PAIR
 
 
-def test_key_without_a_name_is_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KAGGLE_KEY", "canary-key")
+def test_key_without_a_name_is_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an Airflow connection can hold either: a password alone, or a login with it."""
+    monkeypatch.setenv("KAGGLE_KEY", CANARY)
+    assert kaggle_token.authorization() == f"Bearer {CANARY}"
+
+
+def test_name_without_a_key_is_no_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAGGLE_USERNAME", "ada")
     assert kaggle_token.authorization() is None
 
 
