@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.core.cli import stage_parser, write_line
 from jobs.core.config import REPOSITORY, resolve
+from jobs.core.definition import REMOTE_KINDS
 from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
 from jobs.core.lake import Lake
 from jobs.core.request import make_request, papers_by_day
@@ -45,6 +46,7 @@ class Plan:
     lake: str
     windows: list[str]
     papers: int | None
+    papers_from: str  # where the number of papers is from, if it is not the source itself
     stages: list[StagePlan]
     missing: list[str] = field(default_factory=list)
 
@@ -102,7 +104,7 @@ def _n_shards(request: Request) -> int:
 
 def forecast(request: Request) -> Plan:
     """The plan of a request: states of all parts, papers, hours and GB, and what is missing."""
-    papers = _count_papers(request)
+    papers, papers_from = _count_papers(request)
     stages = []
     is_upstream_new: set[str] = set()
     for stage in wanted(request.goal, request.only):
@@ -111,7 +113,7 @@ def forecast(request: Request) -> Plan:
             is_upstream_new.update(stage.writes)
         stages.append(one)
     windows = [window.name for window in request.windows]
-    plan = Plan(str(request.lake.root), windows, papers, stages)
+    plan = Plan(str(request.lake.root), windows, papers, papers_from, stages)
     return dataclasses.replace(plan, missing=_missing(plan, request.lake))
 
 
@@ -171,21 +173,35 @@ def _rate(stage: Stage, lake: Lake) -> tuple[dict[str, float] | None, str]:
     }, "this lake"
 
 
-def _count_papers(request: Request) -> int | None:
-    """Papers of the windows, where the source can tell without being fetched."""
+def _count_papers(request: Request) -> tuple[int | None, str]:
+    """Papers of the windows, where that can be told without fetching anything; and what the number is from."""
     lake = request.lake
     source = lake.lake_file.source
-    if source.kind not in ("file", "folder"):
-        return None
+    if source.kind in REMOTE_KINDS:
+        return _count_remote(request)
     try:
         days = papers_by_day(request.layers, lake.definition, source)
     except InputMissingError:  # told among what is missing
-        return None
-    return sum(n for day, n in days.items() if any(window.start <= day < window.end for window in request.windows))
+        return None, ""
+    n_papers = sum(n for day, n in days.items() if any(window.start <= day < window.end for window in request.windows))
+    return n_papers, ""
+
+
+def _count_remote(request: Request) -> tuple[int | None, str]:
+    """Papers of a server's snapshot if one is in the lake, at most the cap; without one the cap is all that is known.
+
+    A plan asks no server: what is newer than the snapshot is not counted.
+    """
+    cap = request.config_of(load(STAGES["filter_papers"])).values.max_papers_per_window * len(request.windows)
+    found: int | None = load(STAGES["fetch_snapshot"]).papers_fetched(request.lake, request.windows)
+    if found is None:
+        return cap or None, " at most: no snapshot is here yet to count them in"
+    return min(found, cap) if cap else found, " in the snapshot that is here"
 
 
 def _missing(plan: Plan, lake: Lake) -> list[str]:
     missing = []
+    fetch_gb = 0.0
     to_do = {stage.stage for stage in plan.stages if stage.to_do}
     if any(STAGES[name].engine == "spark" for name in to_do):
         for check in (find_java_home, spark_home):
@@ -196,16 +212,20 @@ def _missing(plan: Plan, lake: Lake) -> list[str]:
     if "fetch_snapshot" in to_do:
         first = load(STAGES["fetch_snapshot"])
         missing += first.missing(lake.lake_file.source)
+        fetch_gb = first.disk_gb(lake)
     place = next(folder for folder in (lake.root.resolve(), *lake.root.resolve().parents) if folder.exists())
     free_gb = shutil.disk_usage(place).free / 1e9
-    needed_gb = sum(stage.gb or 0.0 for stage in plan.stages) + SPARE_GB
+    needed_gb = sum(stage.gb or 0.0 for stage in plan.stages) + SPARE_GB + fetch_gb
     if to_do and needed_gb > free_gb:
         missing.append(f"Disk: {needed_gb:.1f} GB are needed in {lake.root}, {free_gb:.1f} GB are free.")
     return missing
 
 
 def _as_text(plan: Plan) -> str:
-    lines = [f"lake {plan.lake}: {len(plan.windows)} windows, {'?' if plan.papers is None else plan.papers} papers"]
+    lines = [
+        f"lake {plan.lake}: {len(plan.windows)} windows, {'?' if plan.papers is None else plan.papers} papers"
+        f"{plan.papers_from}"
+    ]
     for stage in plan.stages:
         cost = "" if stage.hours is None else f"  {stage.hours * 60:.1f} min, {stage.gb:.2f} GB ({stage.rate_from})"
         why = "; ".join(f"{reason} ({n})" if n > 1 else reason for reason, n in stage.why.items())

@@ -231,7 +231,7 @@ def _holds(lake: Lake, windows: Sequence[Window]) -> dict[str, Any]:
 
     A record's datestamp is never before its paper's submission, so the start of the earliest window is early enough.
     """
-    since = min(window.start for window in windows)
+    since = min((window.start for window in windows), default=dt.datetime.now(dt.UTC).date())
     kaggle = ""
     if lake.lake_file.source.kind == "kaggle":
         snapshot_part = lake.current("snapshots", "kaggle")

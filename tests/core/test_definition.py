@@ -78,6 +78,19 @@ def test_kind_of_a_source_follows_from_what_is_given(source: Source, kind: str) 
     assert source.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("source", "pdfs"),
+    [
+        (Source(source="oai"), "https://export.arxiv.org"),
+        (Source(source="kaggle"), "https://export.arxiv.org"),
+        (Source(source="kaggle", pdfs="own"), "own"),
+        (Source(metadata="a.jsonl"), None),
+    ],
+)
+def test_pdfs_of_what_arxiv_tells_of_are_at_arxiv(source: Source, pdfs: str | None) -> None:
+    assert source.with_pdfs().pdfs == pdfs
+
+
 def test_no_source_is_refused_with_the_choices() -> None:
     with pytest.raises(UsageError, match="--metadata FILE"):
         _ = Source().kind

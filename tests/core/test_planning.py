@@ -13,7 +13,7 @@ import pytest
 
 from jobs.core import cli, planning, spark
 from jobs.core.lake import Lake
-from jobs.corpus import chunk_documents
+from jobs.corpus import chunk_documents, network_guard
 from tests.core.toy import WINDOWS
 from tests.corpus.test_filter_papers import WEEK, lake_of_lines, line, make, point_to, publish_rows
 
@@ -211,3 +211,49 @@ def test_submission_gives_a_scheduler_the_parts_of_the_command(lake: Lake, capsy
     made = json.loads(capsys.readouterr().out)
     assert (made["application_args"], made["name"], made["py_files"]) == (args, "extract_text", None)
     assert made["binary"].endswith("spark-submit")
+
+
+@pytest.fixture
+def plan_of_kaggle(tmp_path: Path, capsys: pytest.CaptureFixture[str], no_network: None) -> Callable[..., str]:
+    """What the plan says of a lake of Kaggle's; no server may be asked."""
+
+    def call(*words: str) -> str:
+        argv = ["plan", "--lake", str(tmp_path / "kaggle"), "--source", "kaggle", "--window", WEEK, "--goal", "papers"]
+        cli.main([*argv, *words])
+        return "".join(capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object) -> None:
+        raise AssertionError("a server was asked")
+
+    monkeypatch.setattr(network_guard, "resolve", refuse)
+
+
+def test_plan_without_a_snapshot_knows_the_cap_alone(plan_of_kaggle: Callable[..., str]) -> None:
+    said = plan_of_kaggle("--max-papers-per-window", "20")
+    assert "1 windows, 20 papers at most: no snapshot is here yet" in said
+    assert "1 windows, ? papers at most" in plan_of_kaggle()
+
+
+def test_plan_with_a_snapshot_counts_in_it(tmp_path: Path, plan_of_kaggle: Callable[..., str]) -> None:
+    root = tmp_path / "kaggle"
+    Lake.create(root, point_to(lake_of_lines(tmp_path / "file", [line(1), line(2)]), source="kaggle").lake_file)
+    shutil.copytree(tmp_path / "file" / "lake" / "snapshots" / "file", root / "snapshots" / "oai")
+    manifest = next((root / "snapshots" / "oai").glob("*/_MANIFEST.json"))
+    content = json.loads(manifest.read_text()) | {"part": "oai"}
+    content["extra"] = {"since": "2024-01-01", "sets": [], "kaggle": "", "until": "2024-01-09"}
+    manifest.write_text(json.dumps(content))
+    assert "1 windows, 2 papers in the snapshot that is here" in plan_of_kaggle()
+    assert "1 windows, 1 papers in the snapshot" in plan_of_kaggle("--max-papers-per-window", "1")
+
+
+def test_room_for_the_snapshot_is_looked_for_before_it_is_fetched(
+    plan_of_kaggle: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")._replace(free=9_000_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    assert "Disk: 10.0 GB are needed" in plan_of_kaggle()
