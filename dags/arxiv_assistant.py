@@ -115,7 +115,7 @@ def pipeline(name: str) -> DAG:
         def job(stage: str, operator: type[JobOperator] = JobOperator, **kwargs: Any) -> JobOperator:
             return operator(task_id=stage, stage=stage, flags=plan["flags"], **kwargs)
 
-        fetch_snapshot = job("fetch_snapshot", **ARXIV, secrets=["KAGGLE_USERNAME", "KAGGLE_KEY"])
+        fetch_snapshot = job("fetch_snapshot", **ARXIV, secrets=["KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"])
         filter_papers = job("filter_papers", SparkJobOperator, **SPARK)
         fetch_pdfs = job("fetch_pdfs", **ARXIV)
         extract_text = job("extract_text", SparkJobOperator, **SPARK)

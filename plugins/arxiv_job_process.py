@@ -36,8 +36,10 @@ KEPT = {
 }
 KEPT_PREFIXES = ("SPARK_ARXIV_", "SPARK_LOCAL_", "NVIDIA_", "HF_HUB_", "HF_HOME", "TRANSFORMERS_")
 
-# A secret's variable -> the connection and its field that stand in where the variable is not set.
-SECRETS = {
+# A secret's variable -> the connection and its field that stand in where the variable is not set. A password of
+# kaggle_default without a login is a token: the job takes a KAGGLE_KEY alone for one.
+SECRETS: dict[str, tuple[str, str] | None] = {
+    "KAGGLE_API_TOKEN": None,
     "KAGGLE_USERNAME": ("kaggle_default", "login"),
     "KAGGLE_KEY": ("kaggle_default", "password"),
     "HF_TOKEN": ("huggingface_default", "password"),
@@ -101,8 +103,8 @@ def _secret(name: str) -> str | None:
     from airflow.sdk.log import mask_secret
 
     value = os.environ.get(name)
-    if not value:
-        conn_id, field = SECRETS[name]
+    if not value and (stand_in := SECRETS[name]):
+        conn_id, field = stand_in
         with contextlib.suppress(AirflowNotFoundException):
             value = getattr(BaseHook.get_connection(conn_id), field)
     if value:

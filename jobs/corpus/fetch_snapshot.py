@@ -198,7 +198,8 @@ def _fetch_oai(config: Config, lake: Lake, task: PartTask) -> None:
     manners = Manners(request_interval_s=config.request_interval_s)
     with lake.attempt(task) as attempt, WebClient(config.oai_url, manners, config.contact, hosts=oai.HOSTS) as client:
         log.info("harvesting what changed since %s in %s", asked.since, " ".join(asked.sets) or "all sets")
-        pages, until, refused = Harvest(attempt.work / "pages", OaiServer(client), asked).run()
+        found = Harvest(attempt.work / "pages", OaiServer(client), asked, config.max_bytes)
+        pages, until, refused = found.run()
         newest = _newest(previous, pages)
         elsewhere = _rows_at_kaggle(lake, newest)
         with (attempt.folder / SNAPSHOT_FILE).open("wb") as file:

@@ -50,6 +50,7 @@ class State:
     set_number: int = 0
     token: str | None = None
     n_pages: int = 0
+    n_bytes: int = 0
     n_expiries: int = 0
     responded_on: str | None = None
     refused: dict[str, int] = field(default_factory=dict)
@@ -58,8 +59,9 @@ class State:
 class Harvest:
     """A harvest in a folder: new, or the one that was begun there if it asks for the same."""
 
-    def __init__(self, folder: Path, server: OaiServer, asked: Asked) -> None:
+    def __init__(self, folder: Path, server: OaiServer, asked: Asked, max_bytes: int) -> None:
         self._folder = folder
+        self._max_bytes = max_bytes
         self._server = server
         self._sets: tuple[str | None, ...] = asked.sets or (None,)
         self._state = self._begun(asked)
@@ -67,7 +69,8 @@ class Harvest:
     def run(self) -> tuple[list[Path], dt.date, Counter[str]]:
         """Fetch what is missing: (files of pages, day of the server's first answer, records refused by reason).
 
-        Raises TryAgainError where the server is away or its tokens die faster than pages come.
+        Raises TryAgainError where the server is away or its tokens die faster than pages come, ContractError for a list
+        of more than `max_bytes`.
         """
         while self._state.set_number < len(self._sets):
             self.step()
@@ -119,9 +122,15 @@ class Harvest:
         import orjson
 
         state = self._state
-        lines = [orjson.dumps((one.paper_id, one.datestamp, one.record)) + b"\n" for one in page.records]
-        durable.write_atomic(self._page_file(state.n_pages), b"".join(lines))
+        lines = b"".join(orjson.dumps((one.paper_id, one.datestamp, one.record)) + b"\n" for one in page.records)
+        if state.n_bytes + len(lines) > self._max_bytes:
+            raise ContractError(
+                f"The OAI server's list has more than {self._max_bytes:,} bytes and does not end. Expected arXiv's, a "
+                "few GB; raise --max-snapshot-gb if it is."
+            )
+        durable.write_atomic(self._page_file(state.n_pages), lines)
         state.n_pages += 1
+        state.n_bytes += len(lines)
         state.n_expiries = 0
         state.responded_on = state.responded_on or page.responded_on.isoformat()
         state.refused = dict(Counter(state.refused) + page.refused)
@@ -133,7 +142,8 @@ class Harvest:
             # Days before the earliest of this page are whole, for the list is in order of days.
             state.since = min(one.datestamp for one in page.records)
         self._save()
-        log.info("harvest pages=%d records=%d up to %s", state.n_pages, len(page.records), state.since)
+        newest = max((one.datestamp for one in page.records), default="no news")
+        log.info("harvest pages=%d records=%d up to %s", state.n_pages, len(page.records), newest)
 
     def _page_file(self, number: int) -> Path:
         return self._folder / f"{number:05d}.jsonl"

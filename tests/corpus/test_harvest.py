@@ -46,8 +46,8 @@ def harvest(server: FakeOai, tmp_path: Path) -> Iterator[Callable[..., Harvest]]
     clock = Clock()
     client = WebClient(server.url, Manners(request_interval_s=0.0, tries=2), clock=clock, sleep=clock.sleep, seed=1)
 
-    def make(asked: Asked = ASKED) -> Harvest:
-        return Harvest(tmp_path / "pages", OaiServer(client), asked)
+    def make(asked: Asked = ASKED, max_bytes: int = 10**6) -> Harvest:
+        return Harvest(tmp_path / "pages", OaiServer(client), asked, max_bytes)
 
     with client:
         yield make
@@ -123,6 +123,11 @@ def test_page_that_names_itself_as_the_next_ends_the_harvest(server: FakeOai, ha
     server.faults = [respond(200, page), respond(200, page)]
     with pytest.raises(ContractError, match="names itself"):
         harvest().run()
+
+
+def test_list_without_end_is_left(server: FakeOai, harvest: Callable[..., Harvest]) -> None:
+    with pytest.raises(ContractError, match="more than 1,000 bytes and does not end"):
+        harvest(max_bytes=1000).run()
 
 
 def test_page_cut_inside_a_day_loses_nothing(server: FakeOai, harvest: Callable[..., Harvest]) -> None:

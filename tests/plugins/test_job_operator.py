@@ -81,6 +81,14 @@ def test_job_gets_the_secret_it_names(jobs: Script, monkeypatch: pytest.MonkeyPa
     assert calls(home)[0]["env"]["KAGGLE_KEY"] == "k"
 
 
+def test_token_of_the_environment_needs_no_connection(jobs: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = jobs()
+    job(secrets=["KAGGLE_API_TOKEN"]).execute({})
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "t")
+    job(secrets=["KAGGLE_API_TOKEN"]).execute({})
+    assert [call["env"].get("KAGGLE_API_TOKEN") for call in calls(home)] == [None, "t"]
+
+
 def test_kill_ends_the_job(jobs: Script) -> None:
     home = jobs(fetch_pdfs={"exit": 0, "sleep_s": 60})
     operator = job()
