@@ -69,8 +69,8 @@ class Remote:
         return cls(int(str(total_bytes)), web_client.header(response, "etag"), md5)
 
     def is_same(self, other: Remote) -> bool:
-        """Whether bytes of the one may be put behind bytes of the other: never if the server names no ETag."""
-        return self.etag is not None and (self.etag, self.size_bytes) == (other.etag, other.size_bytes)
+        """Whether bytes of the one may be put behind bytes of the other."""
+        return (self.etag, self.size_bytes) == (other.etag, other.size_bytes)
 
 
 class KaggleServer:

@@ -112,9 +112,11 @@ def test_range_of_another_file_is_not_put_behind_ours(
 
 def test_range_from_another_byte_is_not_taken(server: KaggleServer, storage: FakeStorage, tmp_path: Path) -> None:
     begun(server, storage, tmp_path)
-    span, etag = f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}", storage.headers_of(CONTENT)["ETag"]
-    storage.faults = [respond(206, CONTENT, Content_Range=span, ETag=etag)]
+    n_before, etag = len(storage.requests), storage.headers_of(CONTENT)["ETag"]
+    span = f"bytes 2000-{len(CONTENT) - 1}/{len(CONTENT)}"
+    storage.faults = [respond(206, CONTENT[2000:], Content_Range=span, ETag=etag)]
     assert get(server, tmp_path) == CONTENT
+    assert len(storage.requests) == n_before + 2, "the wrong range, then the whole"
 
 
 def test_shorter_file_than_ours_is_fetched_whole(
