@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import REPOSITORY, Cost, cost_of, jobs_cost, line_through, rate, write_result
+from benchmarks.measuring import Cost, cost_of, jobs_cost, line_through, rate, write_result
+from benchmarks.peers import python_with
 from benchmarks.snapshots import CATEGORY, YEAR, write_snapshot
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
@@ -99,16 +99,7 @@ def _peer_cost(name: str, python: Path, path: Path, root: Path, n_wanted: int) -
 
 def _python_of(name: str, root: Path) -> Path | None:
     """A Python that has the peer: ours for Spark, a throw-away environment for others; None if it cannot be made."""
-    if name not in PEERS:
-        return Path(sys.executable)
-    python = root / name / "bin" / "python"
-    uv = Path(sys.executable).with_name("uv")
-    made = subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, root / name], cwd=REPOSITORY)
-    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python, PEERS[name]]
-    if made.returncode or subprocess.run(install, cwd=REPOSITORY).returncode:
-        print(f"{PEERS[name]} cannot be installed here (no package index?): not compared", file=sys.stderr)
-        return None
-    return python
+    return python_with(PEERS[name], root / name) if name in PEERS else Path(sys.executable)
 
 
 def _figures(points: list[tuple[float, Cost]]) -> dict[str, float | None]:
