@@ -29,7 +29,7 @@ from benchmarks.typeset.press import Truth, typeset
 from benchmarks.typeset.styles import STYLES
 from jobs.corpus.layout import read_document
 
-PEERS = {"pymupdf": None, "pypdfium2": "pypdfium2==5.13.0", "pdftotext": None, "pymupdf4llm": "pymupdf4llm==2.0.0"}
+PEERS = {"pymupdf": None, "pypdfium2": "pypdfium2==5.13.0", "pdftotext": None, "pymupdf4llm": "pymupdf==2.0"}
 PEER_SCRIPT = Path(__file__).with_name("peers_text.py")
 LABELS = ("qcurvex", "qcurvey")  # words inside the plots
 

@@ -100,7 +100,7 @@ class Writer:
         self._section[level - 1] += 1
         self._section[level:] = [0] * (2 - level)
         first, second = self._section
-        head = chr(ord("A") + first - 1) if self._in_appendix else str(first)
+        head = self.style.appendix + chr(ord("A") + first - 1) if self._in_appendix else str(first)
         if self.style.numbering == "I.":
             return f"{_ROMAN[first]}." if level == 1 else f"{chr(ord('A') + second - 1)}."
         number = head if level == 1 else f"{head}.{second}"

@@ -98,7 +98,7 @@ def _front(style: Style, title: str, abstract: Element) -> list[Element]:
     if style.is_abstract_heading:
         front.append(Element("heading", "", style.abstract, 1, "Abstract"))
     elif style.abstract:
-        text = f"{style.abstract} {text}"
+        text = style.abstract + ("" if style.abstract.endswith("—") else " ") + text
     front.append(Element("paragraph", "", text, sentences=abstract.sentences))
     if style.has_affiliation:
         front.append(Element("footnote", "", papers.AFFILIATION))

@@ -30,6 +30,7 @@ class Style:
     is_author_year: bool = False
     has_stamp: bool = False
     has_appendix: bool = True
+    appendix: str = ""  # before the letter of an appendix
     has_narrow_floats: bool = True
     is_balanced: bool = False  # columns by multicols, which takes no narrow floats
     has_dropped_capital: bool = False
@@ -49,7 +50,7 @@ STYLES = (
     ),
     Style(
         "ams", "ams", 1, "1.", abstract="Abstract.", is_abstract_heading=False, is_title_upper=True, mark=".",
-        has_stamp=True,
+        has_stamp=True, appendix="Appendix ",
     ),
     Style(
         "revtex", "revtex", 2, "I.", abstract="", is_abstract_heading=False, is_upper=True, figure="FIG.",
