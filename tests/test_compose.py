@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 import yaml
 
+from jobs.core.planning import RATES_FILE
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
 DOCKERFILE = (REPOSITORY / "docker" / "Dockerfile").read_text().replace("\\\n", " ")
@@ -464,6 +466,12 @@ def test_images_are_built_from_code_alone() -> None:
     kept_out = ("lakes/sample/LAKE.json", ".venv/bin/python", ".env", ".git/config", ".stack/keys.json", "tests/x.py")
     assert [path for path in (*kept_out, "jobs/core/__pycache__/lake.pyc", "notes.txt") if is_sent(path)] == []
     assert is_sent("jobs/core/lake.py")
+
+
+@pytest.mark.parametrize("target", ["airflow", "gpu"])
+def test_whoever_plans_has_the_rates(target: str) -> None:
+    path = RATES_FILE.relative_to(REPOSITORY)
+    assert f"COPY {path} ./{path.parent}/" in targets()[target]
 
 
 def test_what_the_images_copy_is_there_and_sent() -> None:
