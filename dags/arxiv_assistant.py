@@ -42,6 +42,7 @@ DEFAULTS = {
 ARXIV: dict[str, Any] = {"pool": "arxiv", "execution_timeout": 12 * HOURS}  # one connection for all machines of ours
 SPARK: dict[str, Any] = {"pool": "spark"}
 GPU: dict[str, Any] = {"pool": "gpu", "queue": "t4", "execution_timeout": 20 * HOURS, "secrets": ["HF_TOKEN"]}
+TEACHER: dict[str, Any] = GPU | {"secrets": ["HF_TOKEN", "SPARK_ARXIV_TEACHER_KEY", "OPENAI_API_KEY"]}
 
 
 def form(lake: str | None) -> dict[str, Param]:
@@ -122,7 +123,7 @@ def pipeline(name: str) -> DAG:
         chunk_documents = job("chunk_documents", SparkJobOperator, **SPARK)
         embed_chunks = job("embed_chunks", **GPU)
         synthesize_qa = JobOperator.partial(
-            task_id="synthesize_qa", stage="synthesize_qa", flags=plan["flags"], **GPU
+            task_id="synthesize_qa", stage="synthesize_qa", flags=plan["flags"], **TEACHER
         ).expand(shard=plan)
         build_index = job("build_index")
         curate_qa = job("curate_qa")

@@ -43,6 +43,8 @@ SECRETS: dict[str, tuple[str, str] | None] = {
     "KAGGLE_USERNAME": ("kaggle_default", "login"),
     "KAGGLE_KEY": ("kaggle_default", "password"),
     "HF_TOKEN": ("huggingface_default", "password"),
+    "OPENAI_API_KEY": None,
+    "SPARK_ARXIV_TEACHER_KEY": ("teacher_default", "password"),
     "APP_TOKEN": ("arxiv_app_default", "password"),
 }
 
@@ -78,7 +80,7 @@ def job_place(secrets: Iterable[str] = ()) -> Place:
     `secrets`: the names of SECRETS that the job gets.
     """
     home = Path(configured("SPARK_ARXIV_HOME") or Path(__file__).resolve().parents[1])
-    env = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
+    env = {name: value for name, value in os.environ.items() if _is_kept(name)}
     env["PYTHONPATH"] = str(home)
     if lake := configured("LAKE"):
         env["LAKE"] = lake
@@ -94,6 +96,10 @@ def configured(name: str) -> str | None:
     from airflow.sdk import Variable
 
     return os.environ.get(name) or Variable.get(name, default=None)
+
+
+def _is_kept(name: str) -> bool:
+    return name in KEPT or (name.startswith(KEPT_PREFIXES) and name not in SECRETS)
 
 
 def _secret(name: str) -> str | None:

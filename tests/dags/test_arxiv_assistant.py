@@ -28,7 +28,7 @@ def task(t):
     return {"pool": t.pool, "queue": t.queue, "retries": t.retries, "rule": str(t.trigger_rule.value),
         "backoff": t.retry_exponential_backoff, "timeout_s": t.execution_timeout.total_seconds(),
         "kind": getattr(t, "operator_class", type(t)).__name__, "upstream": sorted(t.upstream_task_ids),
-        "is_mapped": t.is_mapped}
+        "is_mapped": t.is_mapped, "secrets": (t.partial_kwargs if t.is_mapped else vars(t)).get("secrets", ())}
 def dag(d):
     return {"tasks": {t.task_id: task(t) for t in d.tasks}, "catchup": d.catchup, "max_active_runs": d.max_active_runs,
         "timetable": type(d.timetable).__name__, "doc": d.doc_md,
@@ -113,6 +113,10 @@ def test_every_task_has_an_end_and_retries(dag: dict[str, Any]) -> None:
     assert all(0 < task["timeout_s"] < 86_400 for task in tasks)  # Redis gives a task away again after a day
     assert all(task["retries"] >= 2 and task["backoff"] >= 2 for task in tasks)
     assert {task["rule"] for task in tasks} == {"none_failed"}
+
+
+def test_only_who_asks_the_teacher_gets_its_key(dag: dict[str, Any]) -> None:
+    assert [name for name, task in dag["tasks"].items() if "OPENAI_API_KEY" in task["secrets"]] == ["synthesize_qa"]
 
 
 def test_only_synthesis_is_mapped(dag: dict[str, Any]) -> None:

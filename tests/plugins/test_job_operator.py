@@ -66,6 +66,7 @@ def test_shard_and_flags_reach_the_job_as_words(jobs: Script) -> None:
 def test_job_sees_no_secret_of_airflow(jobs: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("APP_TOKEN", "secret")
+    monkeypatch.setenv("SPARK_ARXIV_TEACHER_KEY", "secret")
     monkeypatch.setenv("APP_URL", "http://127.0.0.1:1")
     home = jobs()
     job().execute({})
@@ -87,6 +88,13 @@ def test_token_of_the_environment_needs_no_connection(jobs: Script, monkeypatch:
     monkeypatch.setenv("KAGGLE_API_TOKEN", "t")
     job(secrets=["KAGGLE_API_TOKEN"]).execute({})
     assert [call["env"].get("KAGGLE_API_TOKEN") for call in calls(home)] == [None, "t"]
+
+
+def test_key_of_the_teacher_comes_from_the_workers_environment(jobs: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARK_ARXIV_TEACHER_KEY", "k")
+    home = jobs()
+    job(secrets=["SPARK_ARXIV_TEACHER_KEY"]).execute({})
+    assert calls(home)[0]["env"]["SPARK_ARXIV_TEACHER_KEY"] == "k"
 
 
 def test_kill_ends_the_job(jobs: Script) -> None:
