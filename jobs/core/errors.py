@@ -8,7 +8,8 @@
     ├── InputMissingError 66   an input was never made
     ├── TryAgainError     75   may pass by itself: a locked part, a server that is away
     │   ├── LockedError        another writer holds the part
-    │   └── SupersededError    another writer published the part meanwhile
+    │   ├── SupersededError    another writer published the part meanwhile
+    │   └── DiskFullError      no space left for what is being written
     └── NotWantedError    99   this run does not want this stage (shown as skipped)
 
 Airflow retries 75 and unknown codes, never 64, 65 or 66. A message says what happened with values, what was
@@ -65,6 +66,10 @@ class LockedError(TryAgainError):
 
 class SupersededError(TryAgainError):
     """Another process published this part after we began."""
+
+
+class DiskFullError(TryAgainError):
+    """The disk, or our share of it, is full."""
 
 
 class NotWantedError(JobError):

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import json
 import logging
 import platform
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,7 +28,14 @@ from typing import TYPE_CHECKING, Any
 from jobs.core import durable, tables
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import LAKE_FILE, Definition, LakeFile, read_lake_file
-from jobs.core.errors import ContractError, InputMissingError, IntegrityError, SupersededError, UsageError
+from jobs.core.errors import (
+    ContractError,
+    DiskFullError,
+    InputMissingError,
+    IntegrityError,
+    SupersededError,
+    UsageError,
+)
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Counts, Input, Manifest, result_key
 from jobs.core.windows import Window
 
@@ -39,6 +48,8 @@ CURRENT_FILE = "CURRENT"
 SEEN_FILE = "SEEN.json"
 LOCK_FILE = ".lock"
 LOCK_WAIT_S = 60.0
+_POINTER = re.compile(rb"[0-9a-f]{64}\n?")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABSENT = Input("", "", tables.EMPTY_DIGEST)
 
 
@@ -159,18 +170,27 @@ class Lake:
         return None if key is None else self.published(dataset, part, key)
 
     def current_key(self, dataset: str, part: str) -> str | None:
-        """The key that CURRENT holds, or None."""
+        """The key that CURRENT holds, or None. Raises IntegrityError if it holds something else."""
+        pointer = self.part_folder(dataset, part) / CURRENT_FILE
         try:
-            return (self.part_folder(dataset, part) / CURRENT_FILE).read_text().strip()
+            content = pointer.read_bytes()
         except FileNotFoundError:
             return None
+        if not _POINTER.fullmatch(content):
+            raise IntegrityError(
+                f"{pointer} holds {content[:80]!r}. Expected a key, 64 hexadecimal digits. Remove the file and run the "
+                "part's stage again, or copy the part from another lake."
+            )
+        return content.decode().strip()
 
     def published(self, dataset: str, part: str, key: str) -> Part:
         """The part with this key, current or not. Raises IntegrityError if it is not there or not itself."""
         folder = self.part_folder(dataset, part) / key[:KEY_LENGTH]
         manifest = Manifest.read(folder)
         if manifest.key != key:
-            raise IntegrityError(f"{folder} holds key {manifest.key}, expected {key}. Run its stage again.")
+            raise IntegrityError(
+                f"{folder} holds key {manifest.key}, expected {key}. Remove CURRENT and run its stage again."
+            )
         if manifest.contract_version in DATASETS[dataset].retired_versions:
             raise ContractError(
                 f"{folder} has contract version {manifest.contract_version}, which this program no longer reads. "
@@ -224,15 +244,16 @@ class Lake:
     def attempt(self, task: PartTask) -> Iterator[Attempt]:
         """Hold the part's lock and write a new content; leaving the block publishes it, an exception leaves nothing.
 
-        The block must call `finish`. Raises LockedError if another writer holds the part for 60 s, and SupersededError
-        if CURRENT moved since the task was planned: what we would write may be there already.
+        The block must call `finish`. Raises LockedError if another writer holds the part for 60 s, SupersededError if
+        CURRENT moved since the task was planned (what we would write may be there already), DiskFullError.
         """
         folder = self.part_folder(task.dataset, task.part)
-        with durable.locked(folder / LOCK_FILE, LOCK_WAIT_S):
+        with self._telling_a_full_disk(folder), durable.locked(folder / LOCK_FILE, LOCK_WAIT_S):
             self.refuse_if_moved(task)
             self._sweep_attempts(folder)
             attempt = Attempt(self, task, folder)
             try:
+                durable.make_dirs(attempt.folder)
                 yield attempt
                 attempt.publish()
             finally:
@@ -245,6 +266,19 @@ class Lake:
                 f"{task.dataset}/{task.part} was published by another process since this one looked. Nothing was "
                 "written; run the stage again: it may find its work done."
             )
+
+    @contextlib.contextmanager
+    def _telling_a_full_disk(self, folder: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            free_gb = shutil.disk_usage(self.root).free / 1e9
+            raise DiskFullError(
+                f"{folder}: {error.strerror or error}, {free_gb:.2f} GB are free. What was published stands. Make room "
+                f"(python -m jobs prune --lake {self.root}) and run the stage again."
+            ) from error
 
     def _sweep_attempts(self, folder: Path) -> None:
         """Remove what killed writers left: we hold the lock, so no attempt here is alive."""
@@ -268,7 +302,6 @@ class Attempt:
         self.before_pointer: Callable[[Path, str], None] | None = None
         self._manifest: Manifest | None = None
         self._begun_at = time.monotonic()
-        durable.make_dirs(self.folder)
 
     @property
     def work(self) -> Path:
