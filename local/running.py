@@ -46,7 +46,10 @@ DAG_ID = "arxiv_assistant"
 
 
 def start(layout: Layout, lake: Path) -> Airflow:
-    """Bring every part up, with `lake` as the configured one. Raises TryAgainError with the log of what failed."""
+    """Bring every part up, with `lake` as the configured one.
+
+    Raises TryAgainError with the log of what failed; what came up goes on, and the next start tries the rest.
+    """
     begun_at = time.monotonic()
     with layout.locked():
         airflow_port, app_port = _port(layout, "api-server", "airflow"), _port(layout, APP, "app")
@@ -64,7 +67,7 @@ def start(layout: Layout, lake: Path) -> Airflow:
             airflow.set_pool(pool, slots)
         airflow.set_variable("LAKE", str(lake))
         airflow.unpause(DAG_ID)
-        _wait_for_app(layout, app_port)
+        wait_for_app(layout, app_port)
     log.info("the stack is up after %.0f s", time.monotonic() - begun_at)
     return airflow
 
@@ -165,8 +168,8 @@ def _wait_for_airflow(layout: Layout, airflow: Airflow) -> None:
         raise TryAgainError(failed)
 
 
-def _wait_for_app(layout: Layout, port: int) -> None:
-    """Airflow is of use without the app, so a failure is said and no more: its stage tries the app again."""
+def wait_for_app(layout: Layout, port: int) -> None:
+    """Return when the app answers. Raises TryAgainError with the end of its log."""
 
     def is_ready() -> bool:
         try:
@@ -176,7 +179,7 @@ def _wait_for_app(layout: Layout, port: int) -> None:
             return False
 
     if failed := processes.wait_until(layout, [APP], is_ready, APP_READY_WITHIN_S):
-        log.error("%s", failed)
+        raise TryAgainError(failed)
 
 
 def _stop_postgres(layout: Layout) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.core.errors import UsageError
-from local import processes
+from jobs.core.errors import TryAgainError, UsageError
+from local import processes, running
 from local.layout import HOST, Layout, choose_port
 
 pytestmark = pytest.mark.slow
@@ -113,3 +113,10 @@ def test_port_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_PORT", "http")
     with pytest.raises(UsageError, match="AIRFLOW_PORT='http' is no port"):
         choose_port("airflow")
+
+
+def test_app_that_ends_while_it_starts_fails_the_start(layout: Layout) -> None:
+    processes.start(layout, running.APP, [sys.executable, "-c", "raise SystemExit('no such lake')"], os.environ)
+    with pytest.raises(TryAgainError, match="no such lake"):
+        running.wait_for_app(layout, 1)
+    processes.stop(layout, [running.APP])
