@@ -168,6 +168,7 @@ def _run_stage(argv: list[str], in_spark: bool) -> int:
     if to_do and stage.engine == "spark" and not in_spark:
         spark_config = resolve(SparkConfig, request.layers).values
         command, env = submit_command(spark_config, argv, request.lake.root)
+        os.dup2(2, 1)  # spark-submit writes the driver's stderr to stdout; a stage's own stdout is empty
         os.execve(command[0], command, env)  # noqa: S606  a kill must reach the JVM, and its exit code is ours
     make_parts(stage, module, request, tasks)
     return EXIT_DONE

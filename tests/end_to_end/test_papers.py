@@ -39,6 +39,7 @@ def sample_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = tmp_path_factory.mktemp("sample") / "lake"
     done = jobs("run", "--goal", "papers", "--lake", lake)
     assert done.returncode == 0, done.stderr
+    assert done.stdout == "", "a run's log goes to stderr, that of its Spark stages too"
     return lake
 
 
