@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 PROGRESS_EVERY_S = 10.0
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
-_PROGRESS = re.compile(r"done=\d+ total=\d+")
+_PROGRESS = re.compile(r"\S+: .*done=\d+ total=\d+.*")  # without the time and level that Spark's lines have
 
 
 def follow(airflow: Airflow, dag_id: str, run_id: str, pause: Callable[[float], None] = time.sleep) -> bool:
@@ -74,7 +74,7 @@ class Watcher:
 
     def _say_progress(self, task: dict[str, Any], progress: str) -> None:
         lines = [str(line["event"]) for line in self._airflow.task_log(task) if "event" in line]
-        known = [line for line in lines if _PROGRESS.search(line)]
+        known = [found[0] for line in lines if (found := _PROGRESS.search(line))]
         if known and known[-1] != self._said_line:
             self._said_line = known[-1]
             log.info("%s   %s", progress, self._said_line[:160])
