@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, task
@@ -97,18 +98,22 @@ def plan_run(**context: Any) -> list[int]:
     return plan.shards
 
 
-def pipeline(name: str) -> DAG:
-    """The DAG of one assistant; `name` is that of its lake, empty for the configured one."""
+def pipeline(name: str = "", hour: str = "0") -> DAG:
+    """The DAG of one assistant: Mondays at an hour (UTC), over the lake of its name beside the configured one (LAKE).
+
+    Without a name: over the configured one.
+    """
+    lakes = Path(os.environ.get("LAKE") or "lakes/sample").parent
     with DAG(
         dag_id=f"arxiv_assistant__{name}" if name else "arxiv_assistant",
         description="arXiv papers to a research assistant with cited answers",
         doc_md=__doc__,
-        schedule=CronDataIntervalTimetable("0 0 * * 1", timezone="UTC"),
+        schedule=CronDataIntervalTimetable(f"0 {int(hour or 0)} * * 1", timezone="UTC"),
         start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,
-        params=form(f"lakes/{name}" if name else None),
+        params=form(str(lakes / name) if name else None),
         tags=["arxiv", "rag", "qlora"],
     ) as dag:
         plan = plan_run()
@@ -139,6 +144,7 @@ def pipeline(name: str) -> DAG:
     return dag
 
 
-for assistant in os.environ.get("SPARK_ARXIV_ASSISTANTS", "").split() or [""]:
-    one = pipeline(assistant)
+for assistant in ["", *os.environ.get("SPARK_ARXIV_ASSISTANTS", "").split()]:
+    named, _, at_hour = assistant.partition(":")
+    one = pipeline(named, at_hour)
     globals()[one.dag_id] = one

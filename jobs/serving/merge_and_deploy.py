@@ -109,7 +109,7 @@ def _model_of(config: Config, lake: Lake, candidate: Candidate, index: Part) -> 
 
 def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
     """What stands between a published release and CURRENT."""
-    url, token = config.app_url or os.environ.get("APP_URL", ""), os.environ.get("APP_TOKEN", "")
+    url, token = config.app_url or _app_over(lake), os.environ.get("APP_TOKEN", "")
     if url:
         deploying.check_address(url, token)
 
@@ -123,6 +123,13 @@ def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
             log.info("no app address is set (APP_URL): an app on this lake finds the release by itself")
 
     return check
+
+
+def _app_over(lake: Lake) -> str:
+    """The environment's app, if it is over this lake: it serves LAKE, and a second assistant's release is not its."""
+    configured = os.environ.get("LAKE")
+    is_its = not configured or Path(configured).resolve() == lake.root.resolve()
+    return os.environ.get("APP_URL", "") if is_its else ""
 
 
 def write_release(

@@ -32,6 +32,7 @@ def task(t):
 def dag(d):
     return {"tasks": {t.task_id: task(t) for t in d.tasks}, "catchup": d.catchup, "max_active_runs": d.max_active_runs,
         "timetable": type(d.timetable).__name__, "doc": d.doc_md,
+        "cron": d.timetable.summary,
         "params": {name: d.params.get_param(name).schema | {"value": d.params[name]} for name in d.params}}
 def weeks(d):
     import pendulum
@@ -145,10 +146,14 @@ def test_file_is_read_in_under_a_second(facts: dict[str, Any]) -> None:
     assert facts["parse_s"] < 1.0
 
 
-def test_assistants_have_a_dag_each(tmp_path: Path) -> None:
-    found = facts_of(tmp_path, REPOSITORY / "dags", REPOSITORY / "plugins", SPARK_ARXIV_ASSISTANTS="cl vision")["dags"]
-    lakes = {name: dag["params"]["lake"]["value"] for name, dag in found.items()}
-    assert lakes == {"arxiv_assistant__cl": "lakes/cl", "arxiv_assistant__vision": "lakes/vision"}
+def test_assistants_have_a_dag_a_lake_and_an_hour_each(tmp_path: Path) -> None:
+    env = {"SPARK_ARXIV_ASSISTANTS": "cl vision:6", "LAKE": "/data/first"}
+    found = facts_of(tmp_path, REPOSITORY / "dags", REPOSITORY / "plugins", **env)["dags"]
+    assert {name: (dag["params"]["lake"]["value"], dag["cron"]) for name, dag in found.items()} == {
+        "arxiv_assistant": (None, "0 0 * * 1"),
+        "arxiv_assistant__cl": ("/data/cl", "0 0 * * 1"),
+        "arxiv_assistant__vision": ("/data/vision", "0 6 * * 1"),
+    }
 
 
 def test_folders_drop_into_a_plain_airflow(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ TOKEN = "toy-token"
 
 @pytest.fixture(autouse=True)
 def _no_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("APP_URL", "APP_TOKEN"):
+    for name in ("APP_URL", "APP_TOKEN", "LAKE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -167,6 +167,12 @@ def test_address_from_the_environment_is_used(lake: Lake, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
+def test_app_over_another_lake_is_not_asked(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("APP_URL", "nonsense")
+    monkeypatch.setenv("LAKE", str(tmp_path / "of-the-app"))
+    assert house.publish_release(lake) == current(lake)
+
+
 def test_without_an_app_the_release_is_tried_in_a_child(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     real = build_real_index(lake.root.parent / "real")
     with caplog.at_level(logging.INFO):
