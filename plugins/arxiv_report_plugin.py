@@ -81,6 +81,12 @@ def page(title: str, body: str) -> str:
     return f"<!doctype html><title>{title}</title><style>{style}</style><h1>{title}</h1>{body}"
 
 
+def app_views() -> list[dict[str, str]]:
+    """The link to the chat app, where one is configured. APP_URL may be an address that only the workers can reach."""
+    href = os.environ.get("APP_LINK") or os.environ.get("APP_URL")
+    return [{"name": "Chat app", "href": href, "destination": "nav", "category": "browse"}] if href else []
+
+
 class ArxivReportPlugin(AirflowPlugin):
     """What Airflow registers: the report's page and two links in its navigation."""
 
@@ -88,9 +94,5 @@ class ArxivReportPlugin(AirflowPlugin):
     fastapi_apps = [{"app": app, "url_prefix": "/arxiv", "name": "Spark-ArXiv report"}]  # noqa: RUF012  Airflow's form
     external_views = [  # noqa: RUF012
         {"name": "Lake report", "href": "/arxiv/report", "destination": "nav", "category": "browse"},
-        *(
-            [{"name": "Chat app", "href": os.environ["APP_URL"], "destination": "nav", "category": "browse"}]
-            if os.environ.get("APP_URL")
-            else []
-        ),
+        *app_views(),
     ]
