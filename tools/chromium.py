@@ -24,6 +24,10 @@ FLAGS = (
 )
 
 
+class PageChangedError(AssertionError):
+    """The page that was asked gave way to another."""
+
+
 class Browser:
     """One tab. `requests` are the addresses it asked for, `complaints` what it wrote to its console as errors."""
 
@@ -43,6 +47,8 @@ class Browser:
         while True:
             message = json.loads(self._socket.recv(timeout=30))
             if message.get("id") == number:
+                if "navigated" in message.get("error", {}).get("message", ""):
+                    raise PageChangedError(message)
                 assert "error" not in message, message
                 return message["result"]
             self._note(message)
@@ -78,9 +84,15 @@ class Browser:
     def wait_for(self, expression: str, wait_s: float = 40.0) -> None:
         """Wait until some JavaScript is true of the page."""
         deadline = time.monotonic() + wait_s
-        while not self.evaluate(f"Boolean({expression})"):
+        while not self._holds(expression):
             assert time.monotonic() < deadline, f"{expression} never came; the page says: {self.text()[:2000]}"
             time.sleep(0.1)
+
+    def _holds(self, expression: str) -> bool:
+        try:
+            return bool(self.evaluate(f"Boolean({expression})"))
+        except PageChangedError:
+            return False
 
     def wait_for_text(self, text: str) -> None:
         """Wait until the page shows a text."""
