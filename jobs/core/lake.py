@@ -5,27 +5,23 @@
     <dataset>/<part>/_attempts/<uuid>/           a writing that is not finished; stale when the part's lock is free
     <dataset>/<part>/_work/<key12>/              batches and checkpoints that the next attempt takes over
 
-The only file that knows where a dataset lies.
+With attempt.py the only file that knows where a dataset lies.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import errno
 import json
 import logging
-import platform
 import re
 import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jobs.core import durable, tables
+from jobs.core.attempt import CURRENT_FILE, Attempt
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import LAKE_FILE, Definition, LakeFile, read_lake_file
 from jobs.core.errors import (
@@ -36,84 +32,29 @@ from jobs.core.errors import (
     SupersededError,
     UsageError,
 )
-from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Counts, Input, Manifest, result_key
-from jobs.core.windows import Window
+from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Input, Manifest
+from jobs.core.part import Part, PartTask, remove_part
 
-if TYPE_CHECKING:
-    import pyarrow
+__all__ = [
+    "CURRENT_FILE",
+    "LOCK_FILE",
+    "LOCK_WAIT_S",
+    "Attempt",
+    "Lake",
+    "Part",
+    "PartTask",
+    "refuse_object_store",
+    "remove_part",
+]
 
 log = logging.getLogger(__name__)
 
-CURRENT_FILE = "CURRENT"
 SEEN_FILE = "SEEN.json"
 LOCK_FILE = ".lock"
 LOCK_WAIT_S = 60.0
 _POINTER = re.compile(rb"[0-9a-f]{64}\n?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ABSENT = Input("", "", tables.EMPTY_DIGEST)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A published part, as its CURRENT (or a manifest) names it."""
-
-    folder: Path
-    manifest: Manifest
-    _verified: set[str] = field(default_factory=set, compare=False, repr=False)
-
-    @property
-    def as_input(self) -> Input:
-        """The part as another part's manifest names it."""
-        made = self.manifest
-        return Input(made.dataset, made.part, made.digest, made.key)
-
-    def file(self, name: str, *, by_size: bool = False) -> Path:
-        """Path of a file of the part, verified against the manifest once (`by_size`: its size alone)."""
-        if name not in self.manifest.files:
-            raise IntegrityError(f"{self.folder} lists no file {name}. It has: {', '.join(self.manifest.files)}.")
-        path = self.folder / name
-        if name not in self._verified:
-            listed = self.manifest.files[name]
-            durable.verify_file(path, listed["bytes"], None if by_size else listed["sha256"])
-            self._verified.add(name)
-        return path
-
-    def verify(self) -> None:
-        """Compare every file with the manifest. Raises IntegrityError."""
-        for name in self.manifest.files:
-            self.file(name)
-
-    def table(self, columns: list[str] | None = None) -> pyarrow.Table:
-        """The rows of the part."""
-        return tables.read_table(self.file(tables.ROWS_FILE), columns)
-
-    def rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
-        """The rows of the part as dicts; for parts that fit into memory."""
-        rows: list[dict[str, Any]] = self.table(columns).to_pylist()
-        return rows
-
-
-@dataclass(frozen=True)
-class PartTask:
-    """One part that a stage may have to make: what it would be made of, and whether it is there already."""
-
-    stage: str
-    stage_version: int
-    dataset: str
-    part: str
-    request_key: str
-    inputs: tuple[Input, ...]
-    settings: dict[str, Any]
-    config: dict[str, Any]
-    state: str  # done, to do, blocked
-    why: str
-    seen_key: str | None = None  # what CURRENT named when the task was planned
-    read_parts: dict[str, Part] = field(default_factory=dict, compare=False)  # dataset -> the part of the same window
-    windows: tuple[Window, ...] = field(default=(), compare=False)  # all that the command is asked for
-
-    def part_of(self, dataset: str) -> Part:
-        """The part of an input dataset that this task reads."""
-        return self.read_parts[dataset]
 
 
 class Lake:
@@ -287,125 +228,6 @@ class Lake:
             for stale in attempts.iterdir():
                 log.info("removing %s, left by a writer that died", stale)
                 durable.remove_tree(stale)
-
-
-class Attempt:
-    """A new content of one part while it is written. Made by `Lake.attempt`."""
-
-    def __init__(self, lake: Lake, task: PartTask, part_folder: Path) -> None:
-        self.task = task
-        self.folder = part_folder / "_attempts" / uuid.uuid4().hex
-        self.previous = lake.published(task.dataset, task.part, task.seen_key) if task.seen_key else None
-        self._lake = lake
-        self._part_folder = part_folder
-        # Called with the published folder and its key before CURRENT moves; an error leaves CURRENT where it is.
-        self.before_pointer: Callable[[Path, str], None] | None = None
-        self._manifest: Manifest | None = None
-        self._begun_at = time.monotonic()
-
-    @property
-    def work(self) -> Path:
-        """A folder for batches and checkpoints that outlives a kill; removed once the part is published."""
-        folder = self._part_folder / "_work" / self.task.request_key[:KEY_LENGTH]
-        durable.make_dirs(folder)
-        return folder
-
-    def finish(
-        self,
-        counts: Counts,
-        *,
-        rows: int,
-        digest: str | None = None,
-        result: Any = None,
-        taken_over: int = 0,
-        share_01: float = 1.0,
-        extra: dict[str, Any] | None = None,
-    ) -> None:
-        """Say what was written. `digest` None: the part's own key; `result`: what a fetch stage got, for its key.
-
-        `share_01`: this part's share of the time since the attempt began, where several were written together.
-        """
-        task = self.task
-        key = task.request_key if result is None else result_key(task.request_key, result)
-        self._manifest = Manifest(
-            dataset=task.dataset,
-            part=task.part,
-            stage=task.stage,
-            stage_version=task.stage_version,
-            request_key=task.request_key,
-            key=key,
-            digest=digest or key,
-            rows=rows,
-            counts=counts,
-            files=self._list_files(),
-            inputs=task.inputs,
-            settings=task.settings,
-            config=task.config,
-            previous=task.seen_key if taken_over else None,
-            taken_over=taken_over,
-            versions={"python": platform.python_version(), "machine": platform.machine()},
-            seconds=round((time.monotonic() - self._begun_at) * share_01, 3),
-            created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            extra=extra or {},
-        )
-
-    def publish(self) -> None:
-        """Write the manifest, rename into place, move CURRENT; durable when it returns."""
-        if self._manifest is None:
-            raise ContractError(
-                f"{self.task.stage} left {self.task.part} without saying what it wrote (Attempt.finish)."
-            )
-        made = self._manifest
-        durable.write_atomic(self.folder / MANIFEST_FILE, made.to_json())
-        target = self._part_folder / made.key[:KEY_LENGTH]
-        self._lake.refuse_if_moved(self.task)
-        # An earlier attempt with this key was published and then left, or died before it moved CURRENT.
-        if target.exists():
-            self._replace(target)
-        else:
-            durable.publish_dir(self.folder, target)
-        if self.before_pointer is not None:
-            self.before_pointer(target, made.key)
-        durable.write_atomic(self._part_folder / CURRENT_FILE, f"{made.key}\n".encode())
-        self._clear_work()
-
-    def discard(self) -> None:
-        """Remove what is left of the attempt; after a publish there is nothing."""
-        if self.folder.exists():
-            durable.remove_tree(self.folder)
-
-    def _replace(self, target: Path) -> None:
-        """Keep the folder that has our key if it is whole, else put ours in its place."""
-        try:
-            Part(target, Manifest.read(target)).verify()
-        except IntegrityError as error:
-            log.warning("%s is damaged and is made again: %s", target, error)
-            remove_part(target)
-            durable.publish_dir(self.folder, target)
-
-    def _list_files(self) -> dict[str, dict[str, Any]]:
-        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return {
-            path.relative_to(self.folder).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": durable.sha256_file(path),
-            }
-            for path in paths
-        }
-
-    def _clear_work(self) -> None:
-        work = self._part_folder / "_work"
-        if work.is_dir():
-            durable.remove_tree(work)
-
-
-def remove_part(folder: Path) -> None:
-    """Remove a part's folder, its manifest first: what a kill leaves of it is no part."""
-    manifest = folder / MANIFEST_FILE
-    if manifest.is_file():
-        manifest.unlink()
-        durable.fsync_dir(folder)
-    durable.remove_tree(folder)
 
 
 def refuse_object_store(root: str) -> None:
