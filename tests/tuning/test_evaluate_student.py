@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs.core import tables
+from jobs.core import durable, tables
 from jobs.core.errors import ContractError
-from jobs.core.lake import Lake, Part
+from jobs.core.lake import Lake, Part, PartTask
+from jobs.core.manifest import Counts
 from jobs.tuning import scoring
 from jobs.tuning.learnt import PAPERS_FILE, Learnt
 from jobs.tuning.scoring import Asked
@@ -90,6 +91,46 @@ def test_part_holds_report_rows_page_and_plot(measured: Lake) -> None:
 
 def test_second_run_finds_it_done(measured: Lake) -> None:
     assert house.states(measured, "evaluate_student", **QUICK) == ["done"]
+
+
+def release(lake: Lake) -> str:
+    """Publish a release of the adapter that is current; its key is returned."""
+    key = str(lake.current_key("adapters", "all"))
+    task = PartTask("merge_and_deploy", 1, "releases", "all", "ab" * 32, (), {}, {}, "to do", "never made")
+    with lake.attempt(task) as attempt:
+        durable.write_atomic(attempt.folder / "release.json", json.dumps({"adapter": key}).encode())
+        attempt.finish(Counts(1, 1), rows=1)
+    return key
+
+
+def test_released_student_is_measured_beside_one_that_learnt_nothing_and_wins(measured: Lake) -> None:
+    released = release(measured)
+    settings = QUICK | {"learning_rate": 1e-9}
+    house.make(measured, "train_student", **settings)
+    house.make(measured, "evaluate_student", **settings)
+    made = report_of(measured)
+    assert made["adapter"] != released
+    assert set(made["systems"]["released"]) == {"retrieval"}
+    assert made["paired"]["student-released"]["retrieval"]["answer_loss"]["n_rows"] == QUICK["loss_rows"]
+    assert "worse_than_released" in made["gate"]["reasons"]
+
+
+def test_student_that_goes_on_from_the_released_one_is_measured_beside_it(measured: Lake) -> None:
+    released = release(measured)
+    house.make(measured, "train_student", **QUICK, warm_start=True)
+    house.make(measured, "evaluate_student", **QUICK)
+    current = measured.current("adapters", "all")
+    assert current is not None
+    assert (current.manifest.previous, report_of(measured)["adapter"]) == (released, current.manifest.key)
+    assert "worse_than_released" not in report_of(measured)["gate"]["reasons"]
+    assert report_of(measured)["paired"]["student-released"]["retrieval"]["answer_loss"]["high"] < 0
+
+
+def test_student_that_is_the_released_one_is_not_measured_twice(measured: Lake) -> None:
+    release(measured)
+    shutil.rmtree(measured.root / "reports")
+    house.make(measured, "evaluate_student", **QUICK)
+    assert "released" not in report_of(measured)["systems"]
 
 
 def leaky(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> str:
