@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.core.contracts import PDF_REASONS
+from jobs.core.reasons import PDF_REASONS
 
 HEAD_BYTES = 1_024  # `%PDF-` must occur in so many bytes: what Adobe's readers ask, and MuPDF takes
 _MAGIC = b"%PDF-"

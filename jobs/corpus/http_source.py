@@ -22,8 +22,8 @@ from typing import Self
 
 import httpcore
 
-from jobs.core.contracts import PDF_REASONS
 from jobs.core.errors import UsageError
+from jobs.core.reasons import PDF_REASONS
 from jobs.corpus import arxiv, web_client
 from jobs.corpus.fetched import HEAD_BYTES, Fetched, Refused, head_problem, size_problem
 from jobs.corpus.network_guard import Clock, Deadline, GuardedBackend, InternalAddressError

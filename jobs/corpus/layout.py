@@ -31,7 +31,7 @@ _OUT_OF_MEMORY = re.compile(r"\b(?:m|c|re)alloc \(.*\) failed")
 
 
 class Rejected(Exception):  # noqa: N818 - says what became of the document; nothing went wrong here
-    """The document is no text; `reason` is one of `contracts.DOCUMENT_REASONS`."""
+    """The document is no text; `reason` is one of DOCUMENT_REASONS."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

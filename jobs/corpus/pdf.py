@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from jobs.core.contracts import DOCUMENT_REASONS
+from jobs.core.reasons import DOCUMENT_REASONS
 from jobs.corpus.pdf_child import Settings
 from jobs.corpus.pdf_process import ProcessDiedError, ProcessTimeoutError, ReadingProcess
 

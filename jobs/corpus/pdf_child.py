@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core.contracts import DOCUMENT_REASONS
+from jobs.core.reasons import DOCUMENT_REASONS
 
 if TYPE_CHECKING:
     import pymupdf

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from jobs.core import durable, runner, tables
 from jobs.core.config import setting
-from jobs.core.contracts import Dataset, Reason
+from jobs.core.contracts import Dataset
 from jobs.core.definition import read_lake_file
 from jobs.core.errors import ContractError, JobError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
+from jobs.core.reasons import Reason
 from jobs.core.runner import Request
 from jobs.core.stages import Stage
 from jobs.core.windows import Window, parse_window

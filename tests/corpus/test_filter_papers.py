@@ -18,11 +18,12 @@ import pytest
 from pyspark import cloudpickle
 
 from jobs.core import runner, tables
-from jobs.core.contracts import DATASETS, PAPER_REASONS
+from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
+from jobs.core.reasons import PAPER_REASONS
 from jobs.core.stages import STAGES, load
 from tests.core import toy
 from tests.corpus import kaggle_lines

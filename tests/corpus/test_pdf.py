@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.core.contracts import DOCUMENT_REASONS
+from jobs.core.reasons import DOCUMENT_REASONS
 from jobs.corpus.pdf import Extraction, FirstPage, Limits, PdfReader
 from tests.corpus import make_pdfs
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from jobs.core.contracts import DATASETS, PAPER_REASONS
+from jobs.core.contracts import DATASETS
+from jobs.core.reasons import PAPER_REASONS
 from jobs.core.windows import Window, windows_between
 from jobs.corpus import snapshot
 from jobs.corpus.selection import Selection
