@@ -26,6 +26,8 @@ def follow(airflow: Airflow, dag_id: str, run_id: str, pause: Callable[[float], 
     while True:
         try:
             state = airflow.run(dag_id, run_id)["state"]
+            if state == "queued":
+                watcher.say_queued()
             watcher.look(airflow.tasks(dag_id, run_id))
             silent_since = None
         except TryAgainError:  # a loaded machine answers late
@@ -46,6 +48,13 @@ class Watcher:
         self._states: dict[tuple[str, int, int], str | None] = {}
         self._said_at = time.monotonic()
         self._said_line = ""
+        self._said_queued = False
+
+    def say_queued(self) -> None:
+        """Say once, after ten seconds, why nothing happens: runs of a DAG go one at a time."""
+        if not self._said_queued and time.monotonic() - self._said_at >= PROGRESS_EVERY_S:
+            self._said_queued = True
+            log.info("queued: an earlier run of this DAG goes first")
 
     def look(self, tasks: list[dict[str, Any]]) -> None:
         """Log state changes, and every ten seconds the newest progress line of a running task."""
