@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from jobs.core import durable
 from jobs.core.config import REPOSITORY
 from jobs.core.errors import TryAgainError
 from local import processes
@@ -57,10 +58,7 @@ def start(layout: Layout, lake: Path) -> Airflow:
         start_postgres(layout)
         env = airflow_environment(layout, airflow_port, app_port)
         migrate(layout, env)
-        for name, words in AIRFLOW_PARTS.items():
-            if processes.running(layout, name) is None:
-                argv = [sys.executable, "-m", "airflow", *words]
-                processes.start(layout, name, argv, env, port=airflow_port)
+        start_airflow(layout, airflow_port, env)
         start_app(layout, app_port, lake)
         _wait_for_airflow(layout, airflow)
         for pool, slots in POOLS.items():
@@ -96,6 +94,21 @@ def migrate(layout: Layout, env: Mapping[str, str]) -> None:
     if ended.returncode:
         raise TryAgainError(f"airflow db migrate failed. Its log ends:\n{processes.tail(layout, 'migrate')}")
     write_private(stamp, wanted)
+
+
+def start_airflow(layout: Layout, port: int, env: Mapping[str, str], plugins: Path = REPOSITORY / "plugins") -> None:
+    """Start the parts of Airflow that do not run. It reads its plugins once: parts that loaded others start again."""
+    digest = durable.sha256_bytes(*(path.read_bytes() for path in sorted(plugins.glob("*.py"))))
+    found = {name: processes.running(layout, name) for name in AIRFLOW_PARTS}
+    if stale := [name for name, part in found.items() if part and part.facts.get("plugins") != digest]:
+        log.info("the plugins changed since Airflow was started; starting it again")
+        processes.stop(layout, stale)
+    missing = [name for name in AIRFLOW_PARTS if processes.running(layout, name) is None]
+    if missing:
+        log.info("starting %s; logs in %s", ", ".join(missing), layout.logs)
+    for name in missing:
+        argv = [sys.executable, "-m", "airflow", *AIRFLOW_PARTS[name]]
+        processes.start(layout, name, argv, env, port=port, plugins=digest)
 
 
 def start_app(layout: Layout, port: int, lake: Path) -> None:

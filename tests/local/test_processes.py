@@ -120,3 +120,21 @@ def test_app_that_ends_while_it_starts_fails_the_start(layout: Layout) -> None:
     with pytest.raises(TryAgainError, match="no such lake"):
         running.wait_for_app(layout, 1)
     processes.stop(layout, [running.APP])
+
+
+def test_airflow_with_other_plugins_is_started_again(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "AIRFLOW_PARTS", {"part": ["version"]})
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+
+    def pid_after_start(content: str) -> int:
+        (plugins / "arxiv_x.py").write_text(content)
+        running.start_airflow(layout, 1, os.environ, plugins)
+        found = processes.running(layout, "part")
+        assert found
+        return found.pid
+
+    first, same, other = pid_after_start("a = 1"), pid_after_start("a = 1"), pid_after_start("a = 2")
+    assert first == same != other
