@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,15 +18,21 @@ PAPER = {"paper_id": "2401.00001", "version": 1}
 TEXT = "A passage about graphs. " * 40
 
 
-@pytest.fixture
-def looked_at(tmp_path: Path) -> Lake:
-    """A lake of two papers, one of which has a document and two chunks."""
-    lake = lake_of_lines(tmp_path, [line(1), line(2)], categories=("cs.LG",))
+@pytest.fixture(scope="session")
+def looked_at_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two papers, one of which has a document and two chunks; `looked_at` hands out copies."""
+    lake = lake_of_lines(tmp_path_factory.mktemp("looked_at"), [line(1), line(2)], categories=("cs.LG",))
     make("filter_papers", lake)
     publish_rows(lake, "pdfs", [PAPER | {"status": "ok", "sha256": "0" * 64, "path": "a.pdf", "size_bytes": 9}])
     publish_rows(lake, "documents", [PAPER | {"status": "ok", "text": TEXT, "pages": [0, 100], "n_pages": 2}])
     publish_rows(lake, "chunks", [PAPER | {"chunk_id": f"2401.00001v1#{i}", "text": TEXT[:90]} for i in (0, 1)])
-    return lake
+    return lake.root
+
+
+@pytest.fixture
+def looked_at(looked_at_once: Path, tmp_path: Path) -> Lake:
+    """A lake of its own in which these are."""
+    return Lake.open(shutil.copytree(looked_at_once, tmp_path / "lake"))
 
 
 @pytest.fixture
