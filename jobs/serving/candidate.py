@@ -6,24 +6,34 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.core.errors import JobError
 from jobs.core.lake import Lake, Part, PartTask
-from jobs.core.manifest import Manifest
 from jobs.serving.release import QUOTED, RELEASE_FILE, STUDENT
+from jobs.tuning.bases import Base, base_of
 from jobs.tuning.gate import REASONS
 
 REPORT_FILE = "report.json"
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """`adapter` None: quoted sentences alone. `report` is the one that speaks for the adapter; `why` is for the log.
+class ServedStudent:
+    """An adapter with its base, and the report that speaks for it. `answers_by`: who answers unless a reader chooses.
 
-    `answers_by`: who answers unless a reader chooses.
+    `was_released`: by the release before, whose student stays.
     """
 
-    adapter: Part | None
+    adapter: Part
+    base: Base
     report: Part | None
     answers_by: str
+    was_released: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`student` None: quoted sentences alone. `why` is for the log."""
+
+    student: ServedStudent | None
     why: str
 
 
@@ -37,8 +47,8 @@ def choose(lake: Lake, task: PartTask) -> Candidate:
     if not told["gate"]["passed"]:
         reasons = "; ".join(REASONS.get(name, name) for name in told["gate"]["reasons"])
         return _released(lake, f"the gate refuses the newest student ({reasons})")
-    answers_by = told.get("answers_by", QUOTED)
-    return Candidate(adapter, report, answers_by, "the gate lets the newest student answer")
+    student = ServedStudent(adapter, base_of(lake, adapter), report, told.get("answers_by", QUOTED), was_released=False)
+    return Candidate(student, "the gate lets the newest student answer")
 
 
 def _released(lake: Lake, why: str) -> Candidate:
@@ -46,14 +56,18 @@ def _released(lake: Lake, why: str) -> Candidate:
     release = lake.current("releases", "all")
     facts: dict[str, Any] = json.loads(release.file(RELEASE_FILE).read_bytes()) if release else {}
     key, report_key = facts.get("adapter"), str(facts.get("report"))
-    if key is None or not lake.has("adapters", "all", key):
-        return Candidate(None, None, QUOTED, f"{why}: quoted sentences answer alone")
-    is_there = lake.has("reports", "all", report_key)
-    report = lake.published("reports", "all", report_key) if is_there else None
+    if key is None:
+        return Candidate(None, f"{why}: quoted sentences answer alone")
+    try:
+        adapter = lake.published("adapters", "all", key)
+        base = base_of(lake, adapter)
+    except JobError as error:
+        return Candidate(None, f"{why}, and the one released before is lost ({error}): quoted sentences answer alone")
+    has_report = lake.has("reports", "all", report_key)
+    report = lake.published("reports", "all", report_key) if has_report else None
     answers_by = STUDENT if facts["serves"][0] == STUDENT else QUOTED
-    return Candidate(
-        lake.published("adapters", "all", key), report, answers_by, f"{why}: the one released before stays"
-    )
+    student = ServedStudent(adapter, base, report, answers_by, was_released=True)
+    return Candidate(student, f"{why}: the one released before stays")
 
 
 def _read(report: Part) -> dict[str, Any]:
@@ -61,8 +75,9 @@ def _read(report: Part) -> dict[str, Any]:
     return told
 
 
-def keys_named(candidate: Candidate, model: Part | None, index: Part) -> dict[str, str]:
+def keys_named(student: ServedStudent | None, model: Part | None, index: Part) -> dict[str, str]:
     """Dataset -> key of everything that a release needs: `prune` keeps these as long as the release."""
-    parts = {"adapters": candidate.adapter, "reports": candidate.report, "models": model, "indexes": index}
-    manifests: dict[str, Manifest] = {name: part.manifest for name, part in parts.items() if part is not None}
-    return {name: made.key for name, made in manifests.items()}
+    parts = {"models": model, "indexes": index}
+    if student is not None:
+        parts |= {"adapters": student.adapter, "reports": student.report}
+    return {name: part.manifest.key for name, part in parts.items() if part is not None}

@@ -23,11 +23,11 @@ from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import KEY_LENGTH, Counts, Input
 from jobs.corpus import arxiv
 from jobs.serving import deploying
-from jobs.serving.candidate import Candidate, choose, keys_named
+from jobs.serving.candidate import ServedStudent, choose, keys_named
 from jobs.serving.merged import merged_model, n_parameters
 from jobs.serving.questions import SourceText, questions_worth_asking
 from jobs.serving.release import BASE, INTRO_FILE, QUESTIONS_FILE, QUOTED, RELEASE_FILE, STUDENT
-from jobs.tuning.bases import base_of
+from jobs.tuning.bases import Base
 from jobs.tuning.learnt import TRAINING_FILE
 from jobs.tuning.prompts import ANSWER_PROMPT, PassageText, answer_messages
 
@@ -89,22 +89,25 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         candidate = choose(lake, task)
         log.info("student: %s", candidate.why)
         index = task.part_of("indexes")
-        model = _model_of(config, lake, candidate, index)
+        student = candidate.student
+        model = _model_of(config, lake, student, index) if student else None
         with lake.attempt(task) as attempt:
-            facts = write_release(config, lake, attempt, candidate, model)
+            facts = write_release(config, attempt, student, model)
             attempt.before_pointer = check
-            named = keys_named(candidate, model, index)
-            attempt.finish(Counts(read=1, kept=1), rows=1, extra={"serves": facts["serves"], "names": named})
+            attempt.finish(
+                Counts(read=1, kept=1),
+                rows=1,
+                taken_over=int(student is not None and student.was_released),
+                extra={"serves": facts["serves"], "names": keys_named(student, model, index)},
+            )
 
 
-def _model_of(config: Config, lake: Lake, candidate: Candidate, index: Part) -> Part | None:
+def _model_of(config: Config, lake: Lake, student: ServedStudent, index: Part) -> Part:
     """The merged weights of the student, made if this is the first release that names it."""
-    if candidate.adapter is None:
-        return None
     passages = tables.read_table(index.file(PASSAGES_FILE), ["title", "text"]).slice(0, CHECKED_PROMPTS).to_pylist()
     prompts = [answer_messages(NOTHING_TO_ASK)]
     prompts += [answer_messages(NOTHING_TO_ASK, [PassageText(one["title"], "", one["text"])]) for one in passages]
-    return merged_model(lake, candidate.adapter, candidate.report, config.merged_dtype, config.device, prompts)
+    return merged_model(lake, student, config.merged_dtype, config.device, prompts)
 
 
 def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
@@ -133,16 +136,16 @@ def _app_over(lake: Lake) -> str:
 
 
 def write_release(
-    config: Config, lake: Lake, attempt: Attempt, candidate: Candidate, model: Part | None = None
+    config: Config, attempt: Attempt, student: ServedStudent | None = None, model: Part | None = None
 ) -> dict[str, Any]:
     """Write the files of a release into an attempt; its facts are returned."""
     passages = tables.read_table(attempt.task.part_of("indexes").file(PASSAGES_FILE), PASSAGE_COLUMNS)
     questions = questions_worth_asking(_looked_at(passages))
-    facts = _facts(config, lake, attempt, candidate, model) | _counted(passages)
+    facts = _facts(config, attempt, student, model) | _counted(passages)
     intro = INTROS[facts["serves"][0]]
     facts["prompts"] = hashlib.sha256("\n".join([intro, ANSWER_PROMPT, *questions]).encode()).hexdigest()[:KEY_LENGTH]
     facts["smoke_question"] = questions[0] if questions else NOTHING_TO_ASK
-    for name, path in _report_files(candidate):
+    for name, path in _report_files(student.report if student else None):
         durable.write_atomic(attempt.folder / name, path.read_bytes())
     durable.make_dirs(attempt.folder / "prompts")
     durable.write_atomic(attempt.folder / QUESTIONS_FILE, "".join(f"{one}\n" for one in questions).encode())
@@ -151,30 +154,30 @@ def write_release(
     return facts
 
 
-def _report_files(candidate: Candidate) -> list[tuple[str, Path]]:
+def _report_files(report: Part | None) -> list[tuple[str, Path]]:
     """Those of the report that speaks for the student; an older one has no page."""
-    report = candidate.report
     return [(name, report.file(name)) for name in REPORT_FILES if name in report.manifest.files] if report else []
 
 
-def _facts(config: Config, lake: Lake, attempt: Attempt, candidate: Candidate, model: Part | None) -> dict[str, Any]:
+def _facts(config: Config, attempt: Attempt, student: ServedStudent | None, model: Part | None) -> dict[str, Any]:
     """What release.json says of keys and of who answers."""
     facts: dict[str, Any] = {
         "release_id": attempt.task.request_key[:KEY_LENGTH],
         "serves": [QUOTED],
         "model": model and model.manifest.key,
-        "adapter": candidate.adapter and candidate.adapter.manifest.key,
+        "adapter": student and student.adapter.manifest.key,
+        "base": student and student.base.name,
         "index": attempt.task.part_of("indexes").manifest.key,
-        "report": candidate.report and candidate.report.manifest.key,
+        "report": student and student.report and student.report.manifest.key,
         "min_support_01": config.min_support_01,
     }
-    if candidate.adapter is None:
+    if student is None:
         return facts
-    others = [name for name in (QUOTED, STUDENT) if name != candidate.answers_by]
-    training = json.loads(candidate.adapter.file(TRAINING_FILE).read_bytes())
+    others = [name for name in (QUOTED, STUDENT) if name != student.answers_by]
+    training = json.loads(student.adapter.file(TRAINING_FILE).read_bytes())
     return facts | {
-        "serves": [candidate.answers_by, *others, BASE],
-        "student": _named(lake, candidate.adapter),
+        "serves": [student.answers_by, *others, BASE],
+        "student": _described(student.base),
         "prompt": training["prompt"],
         "passages_read": config.passages_read,
         "passage_chars": training["passage_chars"],
@@ -182,9 +185,8 @@ def _facts(config: Config, lake: Lake, attempt: Attempt, candidate: Candidate, m
     }
 
 
-def _named(lake: Lake, adapter: Part) -> str:
-    """The student's base, with how small it is."""
-    base = base_of(lake, adapter)
+def _described(base: Base) -> str:
+    """A student by its base, with how small it is."""
     n = n_parameters(base)
     size = f"{n / 1e9:.1f} billion" if n >= 1e9 else f"{n / 1e6:.0f} million"
     small = ", a very small model: check what it says against its sources" if n < SMALL_PARAMETERS else ""

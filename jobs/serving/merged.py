@@ -11,7 +11,8 @@ from jobs.core import durable
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, make_key
 from jobs.serving import merge, model_card
-from jobs.tuning.bases import Base, base_of
+from jobs.serving.candidate import ServedStudent
+from jobs.tuning.bases import Base
 from jobs.tuning.learnt import TRAINING_FILE
 from jobs.tuning.loading import choose_precision
 from jobs.tuning.student import Messages, Student
@@ -22,17 +23,15 @@ VERSION = 1
 PART = "all"
 
 
-def merged_model(
-    lake: Lake, adapter: Part, report: Part | None, dtype: str, device: str, prompts: Sequence[Messages]
-) -> Part:
-    """The model of an adapter, current in `models` when this returns. Raises ContractError if it is not the student."""
-    task = _task(lake, adapter, dtype)
+def merged_model(lake: Lake, student: ServedStudent, dtype: str, device: str, prompts: Sequence[Messages]) -> Part:
+    """The model of a student, current in `models` when this returns. Raises ContractError if it is not the student."""
+    task = _task(lake, student.adapter, dtype)
     if lake.has(task.dataset, PART, task.request_key):
         if task.seen_key != task.request_key:
             lake.point(task.dataset, PART, task.request_key)
         return lake.published(task.dataset, PART, task.request_key)
     with lake.attempt(task) as attempt:
-        _make(lake, attempt, adapter, report, dtype, device, prompts)
+        _make(lake, attempt, student, dtype, device, prompts)
     return lake.published(task.dataset, PART, task.request_key)
 
 
@@ -56,20 +55,14 @@ def _task(lake: Lake, adapter: Part, dtype: str) -> PartTask:
 
 
 def _make(
-    lake: Lake,
-    attempt: Attempt,
-    adapter: Part,
-    report: Part | None,
-    dtype: str,
-    device: str,
-    prompts: Sequence[Messages],
+    lake: Lake, attempt: Attempt, student: ServedStudent, dtype: str, device: str, prompts: Sequence[Messages]
 ) -> None:
-    base = base_of(lake, adapter)
+    base, adapter = student.base, student.adapter
     adapter.verify()
     training: dict[str, Any] = json.loads(adapter.file(TRAINING_FILE).read_bytes())
     merge.merge(base.folder, adapter.folder, attempt.folder, trained_in=training["dtype"], dtype=dtype)
     kl = _difference(base, adapter, attempt, device, prompts)
-    card = model_card.text_of(lake, base, adapter, report, n_parameters(base), kl)
+    card = model_card.text_of(lake, student, n_parameters(base), kl)
     durable.write_atomic(attempt.folder / "README.md", card.encode())
     attempt.finish(Counts(1, 1), rows=1, extra={"base": base.name, "dtype": dtype, "kl_nats": kl})
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 from jobs.core.lake import Lake, Part
-from jobs.tuning.bases import Base
+from jobs.serving.candidate import ServedStudent
 from jobs.tuning.learnt import TRAINING_FILE, Learnt
 
 _CARD = """\
@@ -42,8 +42,9 @@ stands behind. It is meant for people who check the sources. It is not meant for
 """
 
 
-def text_of(lake: Lake, base: Base, adapter: Part, report: Part | None, parameters: int, kl: float) -> str:
-    """README.md of a model."""
+def text_of(lake: Lake, student: ServedStudent, parameters: int, kl: float) -> str:
+    """README.md of a model of so many parameters; `kl`: how far it is from its adapter on its base."""
+    base, adapter = student.base, student.adapter
     training = json.loads(adapter.file(TRAINING_FILE).read_bytes())
     categories = " ".join(lake.definition.categories)
     return _CARD.format(
@@ -58,7 +59,7 @@ def text_of(lake: Lake, base: Base, adapter: Part, report: Part | None, paramete
         steps=training["n_steps"],
         tokens=training["n_tokens"],
         licences=_licences(lake, adapter),
-        findings=_findings(report),
+        findings=_findings(student.report),
     )
 
 

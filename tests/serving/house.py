@@ -29,7 +29,6 @@ from jobs.retrieval.quoting import Answer, answer_quoted
 from jobs.retrieval.sentences import content_words
 from jobs.serving import merge_and_deploy
 from jobs.serving.app import make_app
-from jobs.serving.candidate import choose
 from jobs.serving.release import OpenRetriever, OpenSpeaker, Release
 from jobs.serving.served import Served
 from jobs.serving.speaker import Speaker, SpeakerOpener
@@ -234,7 +233,7 @@ def publish_release(lake: Lake, rows: Sequence[dict[str, Any]] = ROWS, extra_fil
     publish_index(lake, rows, extra_file)
     task = task_of_release(lake)
     with lake.attempt(task) as attempt:
-        merge_and_deploy.write_release(merge_and_deploy.Config(), lake, attempt, choose(lake, task))
+        merge_and_deploy.write_release(merge_and_deploy.Config(), attempt)
         attempt.finish(Counts(1, 1), rows=1)
     return task.request_key[:12]
 
@@ -248,7 +247,7 @@ def publish_unseen(lake: Lake, rows: Sequence[dict[str, Any]], extra_file: str |
         raise ContractError("toy check")
 
     with contextlib.suppress(ContractError), lake.attempt(task) as attempt:
-        merge_and_deploy.write_release(merge_and_deploy.Config(), lake, attempt, choose(lake, task))
+        merge_and_deploy.write_release(merge_and_deploy.Config(), attempt)
         attempt.before_pointer = refuse
         attempt.finish(Counts(1, 1), rows=1)
     return task.request_key[:12]

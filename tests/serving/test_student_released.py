@@ -6,7 +6,11 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ import httpx
 import pytest
 
 from jobs.core import pruning
-from jobs.core.errors import ContractError
+from jobs.core.config import REPOSITORY
+from jobs.core.errors import ContractError, InputMissingError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
 from jobs.serving import deploying, merge
@@ -25,6 +30,12 @@ from tests.tuning import tuning_house as house
 
 pytestmark = pytest.mark.slow
 TRY_IN_CHILD = deploying.try_in_child
+DEPLOYS = """
+import pathlib, sys
+from jobs.core.lake import Lake
+from tests.tuning import tuning_house
+tuning_house.make(Lake.open(pathlib.Path(sys.argv[1])), "merge_and_deploy", device="cpu")
+"""
 QUICK = house.QUICK | {"max_steps": 1, "max_length": 512, "load_timeout_s": 120.0}
 
 
@@ -91,6 +102,7 @@ def test_accepted_student_is_merged_and_offered_beside_quotes(lake: Lake) -> Non
     assert facts["adapter"] == adapter_of(lake).manifest.key
     assert facts["model"] == lake.current_key("models", "all")
     assert facts["report"] == lake.current_key("reports", "all")
+    assert facts["base"] == "builtin:tiny"
     assert "builtin:tiny" in facts["student"]
     assert "very small" in facts["student"]
     release = lake.current("releases", "all")
@@ -174,6 +186,56 @@ def test_refused_student_leaves_the_released_one_and_prune_keeps_it(lake: Lake) 
     kept = pruning.kept_folders(lake)
     assert lake.part_folder("adapters", "all") / first["adapter"][:12] in kept
     assert lake.part_folder("models", "all") / first["model"][:12] in kept
+
+
+def test_release_with_the_student_of_another_names_it_as_previous(lake: Lake) -> None:
+    report(lake)
+    deploy(lake)
+    first = lake.current_key("releases", "all")
+    train_another(lake)
+    report(lake, "not_better_than_base")
+    deploy(lake)
+    second = lake.current("releases", "all")
+    assert second is not None
+    assert second.manifest.previous == first
+    assert first not in {one.key for one in second.manifest.inputs}
+
+
+@pytest.mark.parametrize("lost", ["adapters", "bases"])
+def test_released_student_that_is_lost_leaves_quotes(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    report(lake)
+    first = deploy(lake)
+    train_another(lake)
+    report(lake, "not_better_than_base")
+    if lost == "adapters":
+        shutil.rmtree(lake.part_folder("adapters", "all") / first["adapter"][:12])
+    else:
+        monkeypatch.setattr("jobs.serving.candidate.base_of", base_that_is_gone)
+    with caplog.at_level(logging.INFO):
+        facts = deploy(lake)
+    assert (facts["serves"], facts["adapter"]) == (["quoted"], None)
+    assert "the one released before is lost" in caplog.text
+
+
+def base_that_is_gone(_lake: Lake, _adapter: Part) -> None:
+    raise InputMissingError("toy base is gone")
+
+
+def test_kill_in_the_middle_of_a_merge_leaves_the_old_release(lake: Lake, tmp_path: Path) -> None:
+    old = deploy(lake)
+    report(lake)
+    shutil.copytree(lake.root, tmp_path / "undisturbed")
+    attempts = lake.part_folder("models", "all") / "_attempts"
+    with subprocess.Popen([sys.executable, "-c", DEPLOYS, str(lake.root)], cwd=REPOSITORY) as process:
+        serving_house.wait_until(lambda: list(attempts.glob("*/*.safetensors")), wait_s=120.0)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert facts_of(lake) == old
+    assert lake.current("models", "all") is None
+    assert deploy(lake) == deploy(Lake.open(tmp_path / "undisturbed"))
+    assert list(attempts.iterdir()) == []
 
 
 def test_merged_weights_that_are_not_the_student_release_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
