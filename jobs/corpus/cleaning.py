@@ -35,9 +35,10 @@ WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _TAIL = re.compile(r"([^\W\d_]+(?:-[^\W\d_]+)*)[-\u2010\u00ad]$")
 _HEAD = re.compile(r"([^\W\d_]+)((?:-[^\W\d_]+)*)")
 _ADDRESS = re.compile(r"(?:https?://|www\.|doi\.org|\S/\S+/)\S*$")
-# Prefixes that English writes with a hyphen more often than without.
-_KEPT = "self non cross well quasi all ex half high low long short state so two three one"
+# Prefixes that English writes with a hyphen more often than without, and words that do so before another word.
+_KEPT = "self non cross well quasi high short half two three"
 KEPT_PREFIXES = frozenset(_KEPT.split())
+KEPT_BEFORE_WORDS = frozenset(("all", "low", "long", "state", "so", "one"))
 # First halves of compounds that English writes as one word: two known words are no proof of a hyphen after them.
 _JOINED = (
     "any back down else every fore further how in inter more never not out over some there thereof under up"
@@ -101,8 +102,13 @@ def combine_accents(text: str, counts: Counter[str]) -> str:
 def vocabulary(texts: list[str]) -> Counter[str]:
     """How often each word, with its inner hyphens, stands unbroken in the lines of a document, in lower case."""
     words: Counter[str] = Counter()
+    is_broken = False
     for text in texts:
-        words.update(WORD.findall(text.lower()))
+        found = WORD.findall(text.lower())
+        words.update(found[is_broken:])  # the second half of a word cut at the line's end is no word
+        is_broken = text[-1:] in HYPHENS and len(text) > 1 and text[-2].isalpha()
+        if is_broken and found:
+            words[found[-1]] -= 1
     return words
 
 
@@ -159,11 +165,13 @@ def keeps_hyphen(first: str, second: str, words: Counter[str]) -> bool:
     joined, hyphened = words[first + second], words[f"{first}-{second}"]
     if joined or hyphened:
         return hyphened > joined
-    if "-" in first or first in KEPT_PREFIXES:
+    if "-" in first or (first in KEPT_PREFIXES and len(second) > 3):
         return True
+    if first in KEPT_BEFORE_WORDS:
+        return words[second] > 0  # so-called, but solution
     if first in JOINED_PREFIXES:
         return False
-    return len(first) > 3 and len(second) > 3 and words[first] > 1 and words[second] > 1
+    return len(first) > 3 and len(second) > 3 and words[first] > 0 and words[second] > 0
 
 
 def bad_share_01(text: str) -> float:

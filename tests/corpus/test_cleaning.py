@@ -104,3 +104,23 @@ def test_lines_are_joined(lines: list[str], expected: str) -> None:
 def test_capitals_are_joined_where_the_document_writes_them_as_one_word() -> None:
     words = cleaning.vocabulary(["ADAGRAD is a method"])
     assert cleaning.join_lines(["the method ADA-", "GRAD"], words, Counter()) == "the method ADAGRAD"
+
+
+def test_half_of_a_broken_word_is_no_word() -> None:
+    words = cleaning.vocabulary(["competitive neigh-", "bours and neigh-", "bours", "well-known"])
+    assert (words["neigh"], words["bours"], words["neighbours"], words["well-known"]) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "seen", "kept"),
+    [
+        ("ex", "ternal", "", False),
+        ("so", "lution", "", False),
+        ("so", "called", "it was called so", True),
+        ("high", "dimensional", "", True),
+        ("high", "est", "", False),
+        ("large", "vocabulary", "a large set and its vocabulary", True),
+    ],
+)
+def test_hyphen_behind_a_word_that_is_also_a_prefix(first: str, second: str, seen: str, kept: bool) -> None:
+    assert cleaning.keeps_hyphen(first, second, cleaning.vocabulary([seen])) is kept
