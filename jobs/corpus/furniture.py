@@ -15,6 +15,14 @@ STAMP = re.compile(
 MARGIN_01 = 0.13  # of the page height: where heads and feet stand
 REPEATED_01 = 0.3  # of the pages of one side
 MIN_NUMBERED_LINES = 15
+PAGED_01 = 0.4  # of the pages: rows at one edge whose numbers count up with them; two-sided styles have half of them
+MIN_PAGED = 3
+CONTENTS = ("contents", "table of contents")
+MIN_ENTRIES = 3  # of a table of contents below its title
+MIN_LEADERS = 5  # entries with dotted leaders that need no title
+MAX_HEAD_CHARS = 150
+_STARTS = re.compile(r"\d{1,4}(?=\s|$)")
+_ENDS = re.compile(r"(?<!\S)\d{1,4}$")
 _DIGITS = re.compile(r"\d+")
 _NUMBER = re.compile(r"[-–—\s]*(\d{1,4}|[ivxlc]{1,7})[-–—.\s]*$")
 _NOTICE = re.compile(
@@ -67,16 +75,24 @@ def running_heads(pages: list[Page]) -> set[tuple[int, str]]:
 
 def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) -> Page:
     """The page without running heads, feet, page numbers and notices of the publisher."""
-    if not page.lines:
-        return page
-    lines = []
+    gone: set[int] = set()
+    heights: list[float] = []
     for line in page.lines:
-        text = line.text.strip()
-        if _in_margin(line, page) and (_key(line) in heads or (_NOTICE.match(text) and len(text) < 120)):
-            counts["running_heads"] += 1
-        else:
-            lines.append(line)
-    page = page._replace(lines=lines)
+        if not _in_margin(line, page):
+            continue
+        is_notice = bool(_NOTICE.match(line.text.strip())) and len(line.text) < 120
+        if is_notice or _key(line) in heads:
+            gone.add(id(line))
+            heights += [line.base] if is_notice else []
+    for line in page.lines:  # what stands beside a notice belongs to it: a date, a page number
+        if any(abs(line.base - height) < 1.0 for height in heights):
+            gone.add(id(line))
+    counts["running_heads"] += len(gone)
+    return _without_page_number(page._replace(lines=[line for line in page.lines if id(line) not in gone]), counts)
+
+
+def _without_page_number(page: Page, counts: Counter[str]) -> Page:
+    lines = page.lines
     if not lines:
         return page
     top, bottom = min(line.base for line in lines), max(line.base for line in lines)
@@ -88,6 +104,56 @@ def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) ->
         else:
             kept.append(line)
     return page._replace(lines=kept)
+
+
+Row = list[Line]
+
+
+def edge_rows(page: Page) -> tuple[Row, Row]:
+    """The highest and the lowest printed line of a page, each as all its pieces; empty on a page without text."""
+    if not page.lines:
+        return [], []
+    top, bottom = min(line.base for line in page.lines), max(line.base for line in page.lines)
+    return (
+        [line for line in page.lines if line.base - top < 2.0],
+        [line for line in page.lines if bottom - line.base < 2.0],
+    )
+
+
+def drop_numbered_rows(pages: list[Page], counts: Counter[str]) -> list[Page]:
+    """The pages without the highest or lowest row where that holds their number, which counts up with them.
+
+    So heads are known that say something else on every page, such as titles of sections.
+    """
+    rows = [edge_rows(page) for page in pages]
+    found = [tuple(_offsets(row, page) for row in pair) for page, pair in zip(pages, rows, strict=True)]
+    numbering = [_common_offset([pair[edge] for pair in found]) for edge in (0, 1)]
+    gone: set[int] = set()
+    for pair, offsets in zip(rows, found, strict=True):
+        for edge in (0, 1):
+            is_lone = len(pair[edge]) == 1 and len(pair[edge][0].text.strip()) < 5  # first pages have it elsewhere
+            if offsets[edge] & (set(numbering) if is_lone else {numbering[edge]}):
+                gone.update(map(id, pair[edge]))
+                counts["page_numbers"] += 1
+                counts["running_heads"] += any(char.isalpha() for line in pair[edge] for char in line.text)
+    if not gone:
+        return pages
+    return [page._replace(lines=[line for line in page.lines if id(line) not in gone]) for page in pages]
+
+
+def _common_offset(offsets: list[set[int]]) -> int | None:
+    """The difference between number and page that enough pages share; None if their numbers do not count up."""
+    total = Counter(offset for found in offsets for offset in found)
+    offset, n = max(total.items(), key=lambda item: item[1], default=(0, 0))
+    return offset if n >= max(MIN_PAGED, PAGED_01 * len(offsets)) else None
+
+
+def _offsets(row: Row, page: Page) -> set[int]:
+    """By how much the numbers at either end of a row differ from the page's place in the document."""
+    if not row or not _in_margin(row[0], page) or sum(len(line.text) for line in row) > MAX_HEAD_CHARS:
+        return set()
+    ends = [match[0] for line in row for match in (_STARTS.match(line.text), _ENDS.search(line.text)) if match]
+    return {int(number) - page.number for number in ends}
 
 
 def _is_alone(line: Line, page: Page) -> bool:
@@ -131,31 +197,39 @@ def _is_outside(column: list[Line], page: Page) -> bool:
 
 
 def drop_contents(lines: list[Line], counts: Counter[str]) -> list[Line]:
-    """The lines of a page without its table of contents: five or more that end in growing page numbers."""
+    """The lines of a page without its table of contents: entries below that title, or five with dotted leaders."""
     leaders = [line for line in lines if _LEADERS.search(line.text)]
-    entries = leaders if len(leaders) >= 5 else _numbered_entries(lines)
-    if len(entries) < 5:
+    entries = _entries_below_title(lines)
+    if len(entries) < MIN_ENTRIES and len(leaders) < MIN_LEADERS:
         return lines
-    top, bottom = min(line.base for line in entries), max(line.base for line in entries)
+    is_titled = len(entries) >= MIN_ENTRIES
+    top, bottom = _span(entries if is_titled else leaders)
     gone = {id(line) for line in lines if top - 1 <= line.base <= bottom + 1 and len(line.text) < 130}
-    if entries is leaders:  # the entries of whole sections have no dots
+    if not is_titled:  # the entries of whole sections have no dots
         gone |= {
             id(line) for line in lines if line.cells > 1 and _ENDS_IN_PAGE.search(line.text) and len(line.text) < 130
         }
-    titles = {id(line) for line in lines if line.text.strip().lower() in ("contents", "table of contents")}
+    titles = {id(line) for line in lines if line.text.strip().lower() in CONTENTS}
     counts["contents_lines"] += len(gone)
     return [line for line in lines if id(line) not in gone | titles]
 
 
-def _numbered_entries(lines: list[Line]) -> list[Line]:
-    """Lines under `Contents` that end in page numbers which never fall."""
-    start = next((i for i, line in enumerate(lines) if line.text.strip().lower().endswith("contents")), None)
-    if start is None:
-        return []
-    entries, last = [], 0
+def _span(lines: list[Line]) -> tuple[float, float]:
+    return min(line.base for line in lines), max(line.base for line in lines)
+
+
+def _entries_below_title(lines: list[Line]) -> list[Line]:
+    """Lines under `Contents` that end in page numbers which never fall; between two, one may take a second line."""
+    start = next((i for i, line in enumerate(lines) if line.text.strip().lower() in CONTENTS), len(lines))
+    entries: list[Line] = []
+    last = n_other = 0
     for line in lines[start + 1 :]:
         match = _ENDS_IN_PAGE.search(line.text.strip())
         if match and match[1].isdigit() and int(match[1]) >= last:
             entries.append(line)
-            last = int(match[1])
-    return entries if len(entries) >= 0.5 * (len(lines) - start - 1) else []
+            last, n_other = int(match[1]), 0
+        else:
+            n_other += 1
+        if n_other > 2:
+            break
+    return entries

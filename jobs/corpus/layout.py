@@ -139,11 +139,11 @@ def _check_visible(pages: list[lines.Page], counts: Counter[str], n_pages: int) 
 
 def _without_furniture(pages: list[lines.Page], counts: Counter[str]) -> list[lines.Page]:
     heads = furniture.running_heads(pages)
+    pages = [furniture.drop_line_numbers(page, counts) for page in pages]
     cleaned = []
-    for page in pages:
+    for page in furniture.drop_numbered_rows(pages, counts):
         if page.number == 0:
             page = furniture.drop_stamp(page, counts)
-        page = furniture.drop_line_numbers(page, counts)
         cleaned.append(furniture.drop_heads(page, heads, counts))
     return cleaned
 

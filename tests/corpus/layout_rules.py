@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from jobs.core.contracts import BLOCK_KINDS
 from jobs.corpus.layout import Document
 
@@ -14,6 +16,12 @@ def blocks(document: Document, kind: str) -> list[str]:
 def titles(document: Document) -> list[tuple[int, str]]:
     """Level and title of every section, in order."""
     return [(section.level, section.title) for section in document.sections]
+
+
+def measurements(text: str) -> list[int]:
+    """Numbers of the sentences that stand whole in a text, in order."""
+    sentence = r"Measurement (\d+) was repeated until its value agreed with the one before it\."
+    return [int(number) for number in re.findall(sentence, text)]
 
 
 def check(document: Document) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 from jobs.corpus.layout import Document, Rejected, read_document
-from tests.corpus.layout_rules import blocks, check, titles
+from tests.corpus.layout_rules import blocks, check, measurements, titles
 from tests.corpus.typeset import typeset
 
 if TYPE_CHECKING:
@@ -26,12 +25,6 @@ def read(name: str) -> Document:
 
     with pymupdf.open(typeset(name)) as doc:
         return read_document(doc)
-
-
-def measurements(text: str) -> list[int]:
-    """Numbers of the sentences that stand whole in a text, in order."""
-    sentence = r"Measurement (\d+) was repeated until its value agreed with the one before it\."
-    return [int(number) for number in re.findall(sentence, text)]
 
 
 @pytest.mark.parametrize("name", READABLE)
