@@ -149,6 +149,8 @@ def _is_torn(a: Piece, b: Piece, tail: str, head: str, style: Style) -> bool:
         return False
     if tail[-1] in cleaning.HYPHENS and head[0].islower():
         return True
+    if tail[-1] in ":;" and head[0].islower() and len(head) > 1 and head[1] not in ").":  # no item of a list: a) or i.
+        return True
     if ends_sentence(tail):
         return style.is_indented and a.is_full and not b.is_indented and tail[-1] != ":"
     return head[0].islower() or not b.is_indented or not head[0].isupper()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 
+from jobs.corpus.fonts import family
 from jobs.corpus.lines import Line
 from jobs.corpus.pieces import (
     BULLET,
@@ -11,6 +13,7 @@ from jobs.corpus.pieces import (
     FOOTNOTE_SIZE,
     SECTION_NAMES,
     SECTION_NUMBER,
+    TITLE_NUMBER,
     WORD,
     Piece,
     Style,
@@ -18,7 +21,17 @@ from jobs.corpus.pieces import (
 )
 
 PROSE_CHARS = 300  # a block that long, of long lines, is prose without a closer look
+STEP = re.compile(
+    r"\d{1,2}:|•|(?:Require|Ensure|Input|Inputs|Output|Outputs|Data|Result|Parameters?|Initiali[sz]e|Given|For|While|If|Else"
+    r"|End|Return|Repeat|Until|Do|Set|Compute|Sample|Update)\b(?!,)",
+    re.IGNORECASE,
+)
+STEP_GAP = 1.9  # lines between two steps, at most: more parts an algorithm from the text below
+FRONT_01 = 0.4  # of the height of a first page: where authors and their addresses stand
 TINY_SIZE = 0.55  # numbers that small are those of an axis
+LEADING = 1.2  # of the font size: single-spaced
+CAPTION_GAP = 3.0  # lines between a table's caption and its first row, at most
+ROW_GAP = 2.2  # lines between the rows of a table, at most
 LABEL_SIZE = 0.75  # of the size of prose: smaller text is a label unless it ends as a sentence does
 
 
@@ -27,15 +40,17 @@ def classify(pieces: list[Piece], style: Style, height: float) -> list[Piece]:
     kinds = [_kind(piece, style) for piece in pieces]
     _mark_footnotes(pieces, kinds, style, height)
     _mark_labels(pieces, kinds, style)
+    _mark_front_matter(pieces, kinds, style, height)
     _mark_tables(pieces, kinds, style)
     _mark_parts_of_formulas(pieces, kinds)
+    _mark_steps(pieces, kinds, style)
     return [piece._replace(kind=kind) for piece, kind in zip(pieces, kinds, strict=True)]
 
 
 def _kind(piece: Piece, style: Style) -> str:
     first = piece.lines[0]
     match = CAPTION.match(first.text.lstrip())
-    if match and (match["mark"] or first.is_bold or first.size < 0.96 * style.size):
+    if match and (match["mark"] or first.is_lead_bold or first.size < 0.96 * style.size):
         return "caption"
     if piece.kind == "formula":
         return "formula"
@@ -81,8 +96,22 @@ def _mark_footnotes(pieces: list[Piece], kinds: list[str], style: Style, height:
             break
         if first.is_raised or re.match(r"[∗*⋆†‡§¶]|\d{1,2}\s?[A-Zh]", first.text):
             start = i
+    # Affiliations and permissions stand unmarked under the first column, after prose of full size.
+    while start > 1 and _is_unmarked_note(pieces[start - 1], kinds[start - 1], style, height):
+        start -= 1
     for i in range(start, len(pieces)):
         kinds[i] = "footnote"
+
+
+def _is_unmarked_note(piece: Piece, kind: str, style: Style, height: float) -> bool:
+    first = piece.lines[0]
+    return (
+        first.page == 0
+        and kind in ("paragraph", "debris")
+        and first.size <= FOOTNOTE_SIZE * style.size
+        and first.top > 0.6 * height
+        and not CAPTION.match(first.text)
+    )
 
 
 def _mark_labels(pieces: list[Piece], kinds: list[str], style: Style) -> None:
@@ -90,27 +119,75 @@ def _mark_labels(pieces: list[Piece], kinds: list[str], style: Style) -> None:
     for i, piece in enumerate(pieces):
         first = piece.lines[0]
         is_foreign = first.font not in style.fonts and not first.is_bold and first.size < 1.15 * style.size
-        is_label = is_foreign and len(piece.lines) < 4 and not ends_sentence(piece.lines[-1].text)
+        is_title = (
+            bool(TITLE_NUMBER.match(first.text)) and first.size > FOOTNOTE_SIZE * style.size
+        )  # italic, small caps
+        is_label = is_foreign and not is_title and len(piece.lines) < 4 and not ends_sentence(piece.lines[-1].text)
         if kinds[i] == "paragraph" and is_label and {"debris", "caption"} & set(kinds[max(0, i - 1) : i + 2]):
             kinds[i] = "debris"
-        elif kinds[i] == "formula" and set(kinds[:i]) <= {"debris"} and _caption_near(pieces, kinds, i) == "fig":
+        elif kinds[i] == "formula" and set(kinds[:i]) <= {"debris"} and _caption_near(pieces, kinds, i, style) == "fig":
             kinds[i] = "debris"  # signs in a picture at the top of a column
+
+
+def _mark_front_matter(pieces: list[Piece], kinds: list[str], style: Style, height: float) -> None:
+    """Small names and addresses below the title on a first page are no labels of a picture."""
+    has_title = False
+    for i, piece in enumerate(pieces):
+        first = piece.lines[0]
+        if first.page or first.base > FRONT_01 * height:
+            return
+        has_title = has_title or first.size > 1.15 * style.size
+        if (
+            has_title
+            and kinds[i] == "debris"
+            and len(WORD.findall(first.text)) > 1
+            and not _caption_near(pieces, kinds, i, style)
+        ):
+            kinds[i] = "paragraph"
 
 
 def _mark_tables(pieces: list[Piece], kinds: list[str], style: Style) -> None:
     """Short pieces between the rows of a table belong to it; rows beside a caption of a figure are its labels."""
     for i, kind in enumerate(kinds):
-        is_tiny = pieces[i].lines[0].size < TINY_SIZE * style.size
-        if kind == "table" and (is_tiny or _caption_near(pieces, kinds, i) == "fig"):
+        is_tiny = pieces[i].lines[0].size < TINY_SIZE * style.size or _is_label(pieces[i], style)
+        if kind == "table" and (is_tiny or _caption_near(pieces, kinds, i, style) == "fig"):
             kinds[i] = "debris"
-    for i in (*range(len(kinds)), *reversed(range(len(kinds)))):
-        if kinds[i] not in ("formula", "paragraph", "debris") or "table" not in kinds[max(0, i - 1) : i + 2]:
-            continue
-        first = pieces[i].lines[0]
-        if kinds[i] == "debris" or (
-            _is_cell(pieces[i], style) and (first.size < 0.95 * style.size or _caption_near(pieces, kinds, i) == "tab")
-        ):
+        elif kind == "paragraph" and _is_row_like(pieces[i]) and _is_under_its_title(pieces, kinds, i, style):
             kinds[i] = "table"
+    for i in (*range(len(kinds)), *reversed(range(len(kinds)))):
+        if kinds[i] not in ("formula", "paragraph", "debris") or not _is_beside_table(pieces, kinds, i, style):
+            continue
+        is_small = pieces[i].lines[0].size < 0.95 * style.size
+        if kinds[i] == "debris":
+            kinds[i] = "debris" if _is_label(pieces[i], style) else "table"
+        elif _is_cell(pieces[i], style) and (is_small or _caption_near(pieces, kinds, i, style) == "tab"):
+            kinds[i] = "table"
+
+
+def _is_label(piece: Piece, style: Style) -> bool:
+    """Small and in another type than the prose: words inside a picture."""
+    first = piece.lines[0]
+    is_foreign = family(first.font) not in {family(font) for font in style.fonts}
+    return is_foreign and first.size < LABEL_SIZE * style.size
+
+
+def _is_row_like(piece: Piece) -> bool:
+    """Most lines have gaps as wide as between two cells."""
+    n_rows = sum(line.cells > 1 for line in piece.lines)
+    return n_rows >= 0.8 * len(piece.lines) and all(len(line.text) < 90 for line in piece.lines)
+
+
+def _is_beside_table(pieces: list[Piece], kinds: list[str], i: int, style: Style) -> bool:
+    """Rows of a table above or below; what may be a label of another float must be close to them."""
+    max_gap = ROW_GAP if kinds[i] == "debris" else math.inf
+    if i and kinds[i - 1] == "table" and _gap(pieces[i], style) < max_gap:
+        return True
+    return i + 1 < len(kinds) and kinds[i + 1] == "table" and _gap(pieces[i + 1], style) < max_gap
+
+
+def _gap(piece: Piece, style: Style) -> float:
+    """Its distance in single-spaced lines: floats are not set wider where the prose is."""
+    return piece.gap * style.leading / (LEADING * style.size)
 
 
 def _is_cell(piece: Piece, style: Style) -> bool:
@@ -133,8 +210,28 @@ def _mark_parts_of_formulas(pieces: list[Piece], kinds: list[str]) -> None:
             kinds[i] = "formula"
 
 
-def _caption_near(pieces: list[Piece], kinds: list[str], i: int) -> str:
-    """First letters of the caption that the float at i belongs to: the next one, else the one just above."""
+def _mark_steps(pieces: list[Piece], kinds: list[str], style: Style) -> None:
+    """The steps of an algorithm below its title: they float with it, so that a sentence may go on behind them."""
+    is_inside = False
+    for i, piece in enumerate(pieces):
+        if kinds[i] == "caption":
+            is_inside = piece.lines[0].text.lstrip()[:9].lower() == "algorithm"
+        elif is_inside and _gap(piece, style) < STEP_GAP and (kinds[i] in ("formula", "debris") or _is_step(pieces, i)):
+            kinds[i] = "caption"
+        else:
+            is_inside = False
+
+
+def _is_step(pieces: list[Piece], i: int) -> bool:
+    """It begins as steps do, or goes on with one that a tall formula cut."""
+    is_rest = pieces[i].gap < 1.4 and not ends_sentence(pieces[i - 1].lines[-1].text)
+    return is_rest or bool(STEP.match(pieces[i].lines[0].text.lstrip()))
+
+
+def _caption_near(pieces: list[Piece], kinds: list[str], i: int, style: Style) -> str:
+    """First letters of the caption that the float at i belongs to: a table's just above it, the next one, any above."""
+    if _is_under_its_title(pieces, kinds, i, style):
+        return "tab"
     for steps in (range(i + 1, len(kinds)), range(i - 1, -1, -1)):
         for j in steps:
             if kinds[j] == "caption":
@@ -142,3 +239,15 @@ def _caption_near(pieces: list[Piece], kinds: list[str], i: int) -> str:
             if kinds[j] not in ("table", "debris", "formula") and len(pieces[j].lines) > 3:
                 break
     return ""
+
+
+def _is_under_its_title(pieces: list[Piece], kinds: list[str], i: int, style: Style) -> bool:
+    """Rows close below the caption of a table: a figure that follows them has a caption of its own."""
+    while i > 0 and kinds[i - 1] in ("table", "debris", "formula") and _gap(pieces[i], style) < ROW_GAP:
+        i -= 1
+    return (
+        i > 0
+        and kinds[i - 1] == "caption"
+        and pieces[i - 1].lines[0].text.lstrip()[:3].lower() == "tab"
+        and _gap(pieces[i], style) < CAPTION_GAP
+    )

@@ -14,7 +14,7 @@ from jobs.corpus.lines import Line
 CAPTION = re.compile(
     r"(?:Supplementary |Extended Data )?(Fig(?:ure|s?\.)|FIG(?:URE|\.)|T(?:able|ABLE)|Tab\."
     r"|Algorithm|ALGORITHM|Listing|Scheme|Box|Exhibit)"
-    r"\s*((?:\d|[A-Z]\b|[A-Z]\.?\d|[IVX]+\b)[\d.]*[a-z]?)\s*(?P<mark>[.:|—–])?"
+    r"\s*((?:\d|[A-Z]\b|[A-Z]\.?\d|[IVX]+\b)(?:\.?\d)*[a-z]?)\s*(?P<mark>[.:|—–])?"
 )
 _NAMES = (
     "abstract|introduction|background|preliminaries|related work|related works|method|methods|methodology"
@@ -31,6 +31,7 @@ STATEMENT = re.compile(
     r"|Observation|Notation|Keywords?|THEOREM|LEMMA|PROPOSITION|COROLLARY|DEFINITION|REMARK|PROOF)\b[^a-z]{0,12}(?:\(|\.|:|$)"
 )
 SECTION_NUMBER = re.compile(r"(?:Appendix )?(?:\d{1,2}(?:\.\d{1,2})*|[A-Z](?:\.\d{1,2})+|[IVX]+\.)\.?\s+[A-Z]")
+TITLE_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})*|[A-Z]|[IVX]+)[.)]?\s+[A-Z]")
 TERMINAL = ".?!:;"
 FOOTNOTE_SIZE = 0.93  # of the size of prose, at most
 _FUNCTION_NAMES = (
@@ -193,7 +194,7 @@ def _begins_piece(group: list[Line], line: Line, run: Run, style: Style, formula
         return True
     if line.is_raised and size < FOOTNOTE_SIZE * style.size:
         return True
-    return _begins_by_text(line, gap, leading) or _begins_by_edges(group, line, run)
+    return _begins_by_text(last, line, gap > 1.05 * leading) or _begins_by_edges(group, line, run)
 
 
 def _changes_emphasis(last: Line, line: Line) -> bool:
@@ -205,12 +206,12 @@ def _changes_emphasis(last: Line, line: Line) -> bool:
     return last.text.isupper() and len(last.text) > 6 and not line.text.isupper() and len(line.text) > 6
 
 
-def _begins_by_text(line: Line, gap: float, leading: float) -> bool:
+def _begins_by_text(last: Line, line: Line, is_apart: bool) -> bool:
     text = line.text.lstrip()
     match = CAPTION.match(text)
-    if match and match["mark"]:
-        return True
-    return bool(STATEMENT.match(text)) and gap > 1.05 * leading
+    if match and match["mark"]:  # "as is shown in / Figure 1. Then": a full stop may end a sentence of prose
+        return match["mark"] != "." or is_apart or ends_sentence(last.text)
+    return is_apart and bool(STATEMENT.match(text))
 
 
 def _begins_by_edges(group: list[Line], line: Line, run: Run) -> bool:

@@ -7,12 +7,12 @@ import functools
 import pytest
 
 from jobs.corpus.layout import Document, read_document
-from tests.corpus.layout_rules import check, measurements, titles
+from tests.corpus.layout_rules import blocks, check, measurements, titles
 from tests.corpus.typeset import typeset
 
 pytestmark = pytest.mark.tex
 
-N_SENTENCES = {"heads": 190}
+N_SENTENCES = {"floats": 120, "heads": 190}
 
 
 @functools.cache
@@ -31,6 +31,27 @@ def test_document_keeps_its_rules(name: str) -> None:
 @pytest.mark.parametrize(("name", "n"), N_SENTENCES.items())
 def test_sentences_past_floats_heads_and_notes_stay_whole(name: str, n: int) -> None:
     assert measurements(read(name).text) == list(range(1, n))
+
+
+def test_rows_below_the_title_of_a_table_are_no_labels_of_the_next_figure() -> None:
+    assert "Clock Early Late Mean Tower 10.1 11.2 10.6 Pocket 20.1 21.2 20.6" in read("floats").text
+
+
+def test_labels_of_a_plot_below_a_table_are_dropped() -> None:
+    assert "tickmark" not in read("floats").text
+
+
+def test_steps_of_an_algorithm_float_with_its_title() -> None:
+    captions = " ".join(blocks(read("floats"), "caption"))
+    assert "Algorithm 1 Winding 1: take the key 2: for each clock do" in captions
+
+
+def test_caption_with_a_full_stop_in_the_size_of_prose_is_a_caption() -> None:
+    assert "Figure 1. A plot below a table that is none of its own" in blocks(read("floats"), "caption")
+
+
+def test_reference_to_a_figure_at_a_line_start_begins_no_caption() -> None:
+    assert "most clearly in Figure 1. The hands are late." in read("floats").text
 
 
 def test_heads_that_change_with_the_section_are_dropped() -> None:
