@@ -173,6 +173,7 @@ def test_app_over_another_lake_is_not_asked(lake: Lake, monkeypatch: pytest.Monk
     assert house.publish_release(lake) == current(lake)
 
 
+@pytest.mark.slow
 def test_without_an_app_the_release_is_tried_in_a_child(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
     real = build_real_index(lake.root.parent / "real")
     with caplog.at_level(logging.INFO):

@@ -20,6 +20,8 @@ from jobs.tuning import prompts
 from tests.serving import house
 from tests.serving.house import App, ToyStudent
 
+pytestmark = pytest.mark.slow  # a toy student generates in most of them: a CPU second each
+
 QUESTION = "What is NF4?"
 
 
