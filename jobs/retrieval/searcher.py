@@ -5,6 +5,7 @@ One call serves evaluation, chat and `POST /search` alike.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 N_CANDIDATES = 100  # of each kind
+MAX_VECTORS = 1024  # questions whose vectors are kept: 1.5 MB at 384 numbers each
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Searcher:
         self, table: pyarrow.Table, vectors: VectorIndex, words: WordIndex, encoder: Encoder, view: View
     ) -> None:
         self.encoder = encoder
+        # A question is compared, asked again and searched in several modes: one costs more to encode than to search.
+        self._vector_of = functools.lru_cache(maxsize=MAX_VECTORS)(encoder.encode_question)
         self.view = view
         self._table = table
         self._vectors = vectors
@@ -124,7 +128,7 @@ class Searcher:
         """Encode a question; the name of a paper in it becomes a filter and is cut from it."""
         named = self._named.find(question)
         rest = named.question if words_of(named.question) else question
-        return Query(tuple(words_of(rest)), self.encoder.encode_question(rest), paper_id or named.paper_id)
+        return Query(tuple(words_of(rest)), self._vector_of(rest), paper_id or named.paper_id)
 
     def find(
         self, query: Query, k: int = 8, *, mode: str = "hybrid", filters: Filters = NO_FILTERS, per_paper: int = 3

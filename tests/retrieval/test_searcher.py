@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jobs.core.errors import ContractError, InputMissingError, IntegrityError, UsageError
@@ -150,6 +151,20 @@ def test_threads_share_a_searcher(searcher: Searcher) -> None:
     alone = [searcher.search(question) for question in questions]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(searcher.search, questions)) == alone
+
+
+def test_question_is_encoded_once(part: Part) -> None:
+    class Counting(RecordingEncoder):
+        def encode_question(self, text: str) -> np.ndarray:
+            self.texts.append(text)
+            return super().encode_question(text)
+
+    encoder = Counting()
+    searcher = Searcher.open(part, encoder)
+    for mode in MODES:
+        searcher.search("low rank adapters", mode=mode)
+    searcher.search("shuffle of rows")
+    assert encoder.taken() == ["low rank adapters", "shuffle of rows"]
 
 
 def test_folder_opens_as_its_part_does(part: Part, searcher: Searcher) -> None:
