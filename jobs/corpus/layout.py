@@ -79,7 +79,8 @@ def read_document(doc: pymupdf.Document, *, max_text_chars: int | None = None) -
     """
     counts: Counter[str] = Counter()
     n_pages = len(doc)  # once: MuPDF may repair a damaged file on the way and lose pages
-    pages = _read_pages(doc, n_pages, counts, max_text_chars)
+    with lines.plain_boxes():
+        pages = _read_pages(doc, n_pages, counts, max_text_chars)
     _check_visible(pages, counts, n_pages)
     stamp = furniture.find_stamp(pages[0], pages[0].rotated) if pages else None
     pages = _without_furniture(pages, counts)

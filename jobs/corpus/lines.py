@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,6 +86,71 @@ def font_kind(name: str) -> tuple[bool, bool]:
     return bool(BOLD_FONT.search(bare)), bool(MATH_FONT.search(bare))
 
 
+class Look:
+    """How a span is set; one object for each look, so that they are compared and counted by identity.
+
+    `is_suspect`: text that looks so may be invisible (white text is, on white alone).
+    """
+
+    __slots__ = ("font", "is_bold", "is_math", "is_raised", "is_suspect", "size")
+
+    def __init__(self, font: str, size: float, flags: int, is_suspect: bool) -> None:
+        is_bold, self.is_math = font_kind(font)
+        self.font = font.split("+")[-1]
+        self.size = size
+        self.is_bold = is_bold or bool(flags & BOLD)
+        self.is_raised = bool(flags & SUPERSCRIPT)
+        self.is_suspect = is_suspect
+
+
+@lru_cache(maxsize=4096)
+def look_of(font: str, size: float, flags: int, color: int, alpha: int, painted: int) -> Look:
+    """The look with these properties of a span; `painted` are its `char_flags` as far as they are in PAINTED."""
+    return Look(font, size, flags, alpha == 0 or not painted or size < MIN_VISIBLE_SIZE or _is_white(color))
+
+
+# Most of the spans' cost in Python is looking into their dicts: these do it in C.
+_PROPERTIES = itemgetter("font", "size", "flags", "color", "alpha", "char_flags")
+_PLACED_TEXT = itemgetter("text", "size", "bbox")
+_TEXT = itemgetter("text")
+
+
+class _Looks(dict[tuple[Any, ...], Look]):
+    """Properties of a span -> its look.
+
+    MuPDF begins a span at every blank that it infers from a wide gap and marks it in `char_flags`: two thirds of all
+    spans. They share a look with the words beside them.
+    """
+
+    def __missing__(self, key: tuple[Any, ...]) -> Look:
+        *properties, char_flags = key
+        look = self[key] = look_of(*properties, char_flags & PAINTED)
+        return look
+
+    def of(self, spans: list[dict[str, Any]]) -> list[Look]:
+        return list(map(self.__getitem__, map(_PROPERTIES, spans)))
+
+
+@contextmanager
+def plain_boxes() -> Iterator[None]:
+    """MuPDF's own boxes and font names inside the block.
+
+    PyMuPDF otherwise mends the height of each character and cuts the prefix off the name of its font: a quarter of what
+    its `dict` costs (2.7 to 2.1 ms a page), for heights that are not used here; its boxes also lose blanks.
+    """
+    import pymupdf
+
+    tools: Any = pymupdf.TOOLS
+    boxes, names = tools.unset_quad_corrections(), tools.set_subset_fontnames()
+    tools.unset_quad_corrections(True)
+    tools.set_subset_fontnames(True)
+    try:
+        yield
+    finally:
+        tools.unset_quad_corrections(boxes)
+        tools.set_subset_fontnames(names)
+
+
 def read_page(page: pymupdf.Page, number: int, counts: Counter[str]) -> Page:
     """What can be seen on one page. Adds to `counts` what was left out. Raises what MuPDF raises."""
     import pymupdf
@@ -97,19 +165,24 @@ def read_page(page: pymupdf.Page, number: int, counts: Counter[str]) -> Page:
     blocks = [(number_, line) for number_, block in enumerate(raw["blocks"]) for line in block["lines"]]
     rotated: list[str] = []
     blocks = _upright(blocks, raw, rotated, counts)
+    width, height = raw["width"], raw["height"]
+    known = _Looks()
     spots: list[Box] | None = None
     kept = []
     for block, line in blocks:
         spans = line["spans"]
-        looks = {(s["font"], s["size"], s["flags"], s["color"], s["alpha"], s["char_flags"] & PAINTED) for s in spans}
-        if any(map(is_suspect, looks)) or _is_off_page(line["bbox"], raw):
+        looks = known.of(spans)
+        different = set(looks)
+        x0, y0, x1, y1 = line["bbox"]
+        if x0 < 0 or y0 < 0 or x1 > width or y1 > height or any(look.is_suspect for look in different):
             if spots is None:
                 spots = _painted_spots(page)
             spans = _visible(spans, raw, spots, counts)
-        made = make_line(spans, len(looks) == 1, block, number, counts)
+            looks = known.of(spans)
+        made = make_line(spans, looks, len(different) == 1, block, number, counts)
         if made is not None:
             kept.append(made)
-    return Page(number, raw["width"], raw["height"], kept, rotated)
+    return Page(number, width, height, kept, rotated)
 
 
 def _upright(
@@ -151,17 +224,6 @@ def _is_white(color: int) -> bool:
     return (color >> 16) > WHITE and ((color >> 8) & 255) > WHITE and (color & 255) > WHITE
 
 
-@lru_cache(maxsize=4096)
-def is_suspect(look: tuple[str, float, int, int, int, int]) -> bool:
-    """Whether text of this (font, size, flags, color, alpha, paint) may be invisible: white is only on white."""
-    _, size, _, color, alpha, painted = look
-    return alpha == 0 or not painted or size < MIN_VISIBLE_SIZE or _is_white(color)
-
-
-def _is_off_page(box: Box, raw: dict[str, Any]) -> bool:
-    return bool(box[0] < 0 or box[1] < 0 or box[2] > raw["width"] or box[3] > raw["height"])
-
-
 def _painted_spots(page: pymupdf.Page) -> list[Box]:
     """Boxes of what is painted on the page besides text: white text on them can be seen."""
     painted = page.get_bboxlog()  # type: ignore[no-untyped-call]
@@ -193,23 +255,22 @@ def _is_hidden(span: dict[str, Any], raw: dict[str, Any], spots: list[Box]) -> b
 
 
 def make_line(
-    spans: list[dict[str, Any]], is_uniform: bool, block: int, page: int, counts: Counter[str]
+    spans: list[dict[str, Any]], looks: list[Look], is_uniform: bool, block: int, page: int, counts: Counter[str]
 ) -> Line | None:
     """One line from its spans, measured by the font size that has most of its characters; None if it is blank.
 
-    `is_uniform`: all spans look the same.
+    `looks` are those of the spans; `is_uniform`: all are the same.
     """
     if not spans:
         return None
+    look = looks[0]
     first = spans[0]
     if is_uniform:
-        text = "".join([span["text"] for span in spans])
-        main, size = first, first["size"]
-        is_bold, is_math = font_kind(first["font"])
-        bold_01, math_01 = float(is_bold or bool(first["flags"] & BOLD)), float(is_math)
+        text = first["text"] if len(spans) == 1 else "".join([span["text"] for span in spans])
+        main, size, bold_01, math_01 = first, look.size, float(look.is_bold), float(look.is_math)
     else:
         text = _with_gaps(spans)
-        main, size, bold_01, math_01 = _mixed(spans, text)
+        main, size, bold_01, math_01 = _mixed(spans, looks, text)
     if not text or text.isspace():
         return None
     if math_01 and BAD_GLYPH in text:
@@ -223,12 +284,12 @@ def make_line(
         size,
         text,
         bold_01 > 0.85,
-        bool(first["flags"] & BOLD) or font_kind(first["font"])[0],
+        look.is_bold,
         math_01,
-        bool(first["flags"] & SUPERSCRIPT) or first["size"] < 0.8 * size,
+        look.is_raised or look.size < 0.8 * size,
         block,
         page,
-        main["font"],
+        main["font"].split("+")[-1],
     )
 
 
@@ -236,36 +297,34 @@ def _with_gaps(spans: list[dict[str, Any]]) -> str:
     """The text of spans, with the blanks that MuPDF leaves out behind a letter of a formula."""
     parts: list[str] = []
     end = math.inf
-    for span in spans:
-        x0, _, x1, _ = span["bbox"]
-        text = span["text"]
-        if x0 - end > GAP * span["size"] and text[:1] != " " and parts[-1][-1:] != " ":
+    for text, size, (x0, _, x1, _) in map(_PLACED_TEXT, spans):
+        if x0 - end > GAP * size and text[:1] != " " and parts[-1][-1:] != " ":
             parts.append(" ")
         parts.append(text)
         end = x1
     return "".join(parts)
 
 
-def _mixed(spans: list[dict[str, Any]], text: str) -> tuple[dict[str, Any], float, float, float]:
+def _mixed(spans: list[dict[str, Any]], looks: list[Look], text: str) -> tuple[dict[str, Any], float, float, float]:
     """(span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
+    n_of: dict[Look, int] = {}
+    for look, n in zip(looks, map(len, map(_TEXT, spans)), strict=True):
+        n_of[look] = n_of.get(look, 0) + n
     sizes: dict[float, int] = {}
-    longest: dict[float, Any] = {}
-    bold = in_math = 0
-    for span in spans:
-        n, size = len(span["text"]), span["size"]
-        is_bold, is_math = font_kind(span["font"])
-        sizes[size] = sizes.get(size, 0) + n
-        # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
-        if size not in longest or n > len(longest[size]["text"]):
-            longest[size] = span
-        if is_math:
-            in_math += n
-        if is_bold or span["flags"] & BOLD:
-            bold += n
+    for look, n in n_of.items():
+        sizes[look.size] = sizes.get(look.size, 0) + n
     # Small capitals are capitals of a smaller size: what counts is the size that they are set in.
     size = max(sizes) if len(sizes) > 1 and len(text) > 2 and text.isupper() else max(sizes, key=sizes.__getitem__)
+    # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
+    main = max([span for span in spans if span["size"] == size], key=_text_length)
     n_chars = max(1, len(text))
-    return longest[size], size, bold / n_chars, in_math / n_chars
+    bold = sum([n for look, n in n_of.items() if look.is_bold])
+    in_math = sum([n for look, n in n_of.items() if look.is_math])
+    return main, size, bold / n_chars, in_math / n_chars
+
+
+def _text_length(span: dict[str, Any]) -> int:
+    return len(span["text"])
 
 
 def _without_bad_glyphs(spans: list[dict[str, Any]], counts: Counter[str]) -> str:
