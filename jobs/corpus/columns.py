@@ -273,4 +273,5 @@ def _glue(a: Line, b: Line) -> Line:
         a.page,
         main.font,
         a.cells + b.cells if is_cell else a.cells + b.cells - 1,
+        a.run_in,
     )

@@ -74,8 +74,8 @@ def _body_start(kept: Sequence[Piece], texts: Sequence[str], headings: dict[int,
     """The first piece behind title, authors and affiliations; 0 if the first page does not show where they end."""
     first_page = [i for i, piece in enumerate(kept) if piece.lines[0].page == 0]
     for i in first_page:
-        name = sections.squeeze(headings[i][1]) if i in headings else ""
-        if _ABSTRACT.match(texts[i]) or name in ("abstract", "introduction", "1introduction"):
+        name = sections.bare_name(headings[i][1]) if i in headings else ""
+        if _ABSTRACT.match(texts[i]) or name in ("abstract", "introduction"):
             return i
     for i in first_page:
         if i in headings and i > 1 and headings[i][1][:1].isdigit():

@@ -32,6 +32,8 @@ MATH_FONT = re.compile(
     re.IGNORECASE,
 )
 BOLD_FONT = re.compile(r"Bold|Medi\b|CMBX|CMB1|SFBX|-Bd|Black|Semibold|Heavy", re.IGNORECASE)
+RUN_IN_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})+|[A-Z](?:\.\d{1,2})+)\.?(?=\s|$)")
+TITLE_END = re.compile(r"[.:?!](?=\s+[A-Z])")
 
 Box = tuple[float, float, float, float]
 
@@ -40,7 +42,8 @@ class Line(NamedTuple):
     """A piece of one printed line.
 
     `math_01` is the share of its characters in math fonts, `cells` the number of parts with wide gaps between them,
-    `block` MuPDF's block, `is_raised` whether it begins with a superscript, `is_lead_bold` with a bold word.
+    `block` MuPDF's block, `is_raised` whether it begins with a superscript, `is_lead_bold` with a bold word, `run_in`
+    how many characters at its start are a section's number and bold title that prose follows.
     """
 
     x0: float
@@ -56,6 +59,7 @@ class Line(NamedTuple):
     page: int
     font: str
     cells: int = 1
+    run_in: int = 0
 
     @property
     def top(self) -> float:
@@ -290,7 +294,23 @@ def make_line(
         block,
         page,
         main["font"].split("+")[-1],
+        run_in=_run_in(spans, text) if 0.0 < bold_01 < 0.85 and RUN_IN_NUMBER.match(text) else 0,
     )
+
+
+def _run_in(spans: list[dict[str, Any]], text: str) -> int:
+    """Characters of a section's number and bold title, if the line goes on in another weight; else 0."""
+    n = end = 0
+    for span in spans:
+        is_bold = font_kind(span["font"].split("+")[-1])[0] or bool(span["flags"] & BOLD)
+        if not is_bold and not end and RUN_IN_NUMBER.sub("", span["text"]).strip():
+            return 0
+        n += len(span["text"])
+        end = n if is_bold else end  # symbols between bold words are a part of the title
+    if end and text[:end].rstrip()[-1:] not in tuple(".:?!"):  # it ends in symbols
+        match = TITLE_END.search(text, end)
+        end = match.end() if match else 0
+    return end if end < len(text.rstrip()) else 0
 
 
 def _with_gaps(spans: list[dict[str, Any]]) -> str:

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from jobs.corpus.columns import Run
+from jobs.corpus.fonts import is_italic
 from jobs.corpus.lines import Line
 
 CAPTION = re.compile(
@@ -111,7 +112,20 @@ def cut_run(run: Run, style: Style) -> list[Piece]:
         was_formula = formula
     if group:
         pieces.append(_piece(group, was_formula, pieces, run, style))
-    return _with_inline(pieces, style)
+    return [part for piece in _with_inline(pieces, style) for part in _parted_at_title(piece)]
+
+
+def _parted_at_title(piece: Piece) -> list[Piece]:
+    """A numbered title and the prose that follows it on the same line, as two pieces."""
+    first = piece.lines[0]
+    if not first.run_in or piece.kind != "paragraph":
+        return [piece]
+    title = first._replace(text=first.text[: first.run_in].rstrip(), is_bold=True, run_in=0)
+    rest = first._replace(text=first.text[first.run_in :].lstrip(), is_lead_bold=False, run_in=0)
+    return [
+        piece._replace(lines=[title], is_full=False),
+        piece._replace(lines=[rest, *piece.lines[1:]], is_indented=True, gap=1.0),
+    ]
 
 
 def _with_inline(pieces: list[Piece], style: Style) -> list[Piece]:
@@ -190,20 +204,32 @@ def _begins_piece(group: list[Line], line: Line, run: Run, style: Style, formula
     leading = style.leading * max(1.0, size / style.size) if size > 0.95 * style.size else 1.32 * size
     if gap > 1.42 * leading:
         return True
-    if _changes_emphasis(last, line):
+    if _changes_emphasis(last, line, run) or (len(group) < 3 and _ends_italic_heading(group, line, run)):
         return True
     if line.is_raised and size < FOOTNOTE_SIZE * style.size:
         return True
     return _begins_by_text(last, line, gap > 1.05 * leading) or _begins_by_edges(group, line, run)
 
 
-def _changes_emphasis(last: Line, line: Line) -> bool:
+def _changes_emphasis(last: Line, line: Line, run: Run) -> bool:
     """A heading above prose or prose above a heading: bold against not bold, capitals against not."""
     if last.is_bold and abs(last.size - line.size) > 0.04 * last.size:
         return True
     if last.is_bold != line.is_bold:
-        return not (last.is_bold and line.is_lead_bold)  # bold that goes on and ends inside the next line
+        is_full = last.x1 > run.right - 0.2 * (run.right - run.left)
+        return not (last.is_bold and line.is_lead_bold and is_full)  # bold that goes on and ends inside the next line
     return last.text.isupper() and len(last.text) > 6 and not line.text.isupper() and len(line.text) > 6
+
+
+def _ends_italic_heading(group: list[Line], line: Line, run: Run) -> bool:
+    """A numbered title in italics, then prose: the only sign of a heading in styles that set none bold."""
+    last = group[-1]
+    return (
+        is_italic(last.font)
+        and not is_italic(line.font)
+        and last.x1 < run.right - 0.12 * (run.right - run.left)
+        and bool(TITLE_NUMBER.match(group[0].text))
+    )
 
 
 def _begins_by_text(last: Line, line: Line, is_apart: bool) -> bool:

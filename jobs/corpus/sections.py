@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from jobs.corpus.fonts import is_italic
 from jobs.corpus.pieces import CAPTION, SECTION_NAMES, STATEMENT, Piece, Style
 
 REFERENCES = frozenset(("references", "bibliography", "literature cited", "references and notes"))
@@ -25,7 +26,7 @@ MIN_BOOKMARKS_FOUND_01 = 0.6
 class Heading:
     """A piece that may be a heading: how it is numbered and set."""
 
-    __slots__ = ("index", "is_bold", "is_caps", "level", "name", "number", "size", "text")
+    __slots__ = ("index", "is_bold", "is_caps", "is_italic", "level", "name", "number", "size", "text")
 
     def __init__(self, index: int, text: str, piece: Piece) -> None:
         match = _NUMBER.match(text)
@@ -36,6 +37,7 @@ class Heading:
         self.size = max(line.size for line in piece.lines)
         self.is_bold = all(line.is_bold for line in piece.lines)
         self.is_caps = text.isupper()
+        self.is_italic = all(is_italic(line.font) for line in piece.lines)
         self.level = 0
 
     @property
@@ -47,6 +49,11 @@ class Heading:
 def squeeze(text: str) -> str:
     """Letters and digits alone, lower case, without accents: what a bookmark and its heading share."""
     return _JUNK.sub("", unicodedata.normalize("NFKD", text).lower())
+
+
+def bare_name(text: str) -> str:
+    """A heading without its number, squeezed: introduction for `I. Introduction` and `1 INTRODUCTION`."""
+    return squeeze(_NUMBER.sub("", text, count=1))
 
 
 def find_headings(
@@ -69,6 +76,7 @@ def find_headings(
         return {**names, **marked}
     found = _numbered(candidates, style) or []
     numbered = {h.index for h in found}
+    min_size = 0.97 if numbered else 0.88  # of the prose: without numbers, bold sans serif may be cut to its look
     levels = {(round(h.size), h.is_bold, h.is_caps): h.level for h in reversed(found)}
     for heading in candidates:
         if heading.index in numbered:
@@ -76,7 +84,7 @@ def find_headings(
         piece = pieces[heading.index]
         if _is_named_heading(heading, pieces, style):
             heading.level = 1
-        elif _is_plain_heading(heading, piece, style) and not _heads_float(pieces, heading.index):
+        elif _is_plain_heading(heading, piece, style, min_size) and not _heads_float(pieces, heading.index):
             heading.level = _level_by_style(heading, levels)
         if heading.level:
             found.append(heading)
@@ -92,6 +100,8 @@ def _may_be_heading(text: str, piece: Piece) -> bool:
 
 
 def _stands_out(heading: Heading, style: Style) -> bool:
+    if heading.number and heading.text[:8].lower() == "appendix":
+        return not heading.text.endswith(".")
     return heading.is_bold or heading.is_caps or heading.size > 1.07 * style.size
 
 
@@ -102,7 +112,7 @@ def _is_named_heading(heading: Heading, pieces: Sequence[Piece], style: Style) -
     return _stands_out(heading, style) or (pieces[heading.index].gap > 1.2 and heading.size > 0.95 * style.size)
 
 
-def _is_plain_heading(heading: Heading, piece: Piece, style: Style) -> bool:
+def _is_plain_heading(heading: Heading, piece: Piece, style: Style, min_size: float) -> bool:
     """No number and no known name: larger, or bold and apart from what stands above it; a sentence never is."""
     if (
         heading.text.endswith((".", ":", "?", "!"))
@@ -114,7 +124,7 @@ def _is_plain_heading(heading: Heading, piece: Piece, style: Style) -> bool:
     families = {font[:2] for font in style.fonts}
     if heading.size > 1.12 * style.size and (heading.is_bold or piece.lines[0].font[:2] in families):
         return True
-    return heading.is_bold and piece.gap > 1.25 and heading.size > 0.97 * style.size
+    return heading.is_bold and piece.gap > 1.25 and heading.size > min_size * style.size
 
 
 def _heads_float(pieces: Sequence[Piece], index: int) -> bool:
@@ -128,15 +138,21 @@ def _numbered(candidates: Sequence[Heading], style: Style) -> list[Heading]:
     found: list[Heading] = []
     last: tuple[int, ...] = ()
     in_appendix = False
+    is_roman = any(heading.number in ("II", "III", "IV") and _stands_out(heading, style) for heading in candidates)
     styles: dict[int, tuple[float, bool]] = {}
     for heading in candidates:
         if not heading.number or (heading.text.endswith(".") and len(heading.text) > 70):
             continue
-        parts = _parts(heading.number, is_letter_next=in_appendix or (len(last) > 0 and last[0] > 100))
+        if is_roman:
+            parts = _roman_parts(heading, last)
+        else:
+            parts = _parts(heading.number, is_letter_next=in_appendix or (len(last) > 0 and last[0] > 100))
         if parts is None or not _follows(last, parts):
             continue
         is_letter = heading.number[0].isalpha()
-        if not _stands_out(heading, style) and (is_letter or not (heading.is_named or _is_title_like(heading))):
+        if not (_stands_out(heading, style) or heading.is_italic) and (
+            is_letter or not (heading.is_named or _is_title_like(heading))
+        ):
             continue
         known = styles.setdefault(len(parts), (heading.size, heading.is_bold))
         if known[1] and not heading.is_bold and abs(known[0] - heading.size) > 0.5:
@@ -144,6 +160,19 @@ def _numbered(candidates: Sequence[Heading], style: Style) -> list[Heading]:
         heading.level, last = len(parts), parts
         found.append(heading)
     return found
+
+
+def _roman_parts(heading: Heading, last: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Where sections have roman numbers: IV as (4,), B below it as (4, 2), 1 below that as (4, 2, 1)."""
+    number = heading.number
+    is_ninth = number == "I" and last[1:2] == (8,)  # the letter, behind H
+    if heading.text[:8].lower() == "appendix":
+        return (101 + ord(number[0]) - ord("A"),) if len(number) == 1 else None
+    if number.isdigit():
+        return (*last[:2], int(number)) if len(last) > 1 else None
+    if all(char in "IVX" for char in number) and not is_ninth:
+        return _parts(number, is_letter_next=False)
+    return (*last[:1], 1 + ord(number) - ord("A")) if last and len(number) == 1 else None
 
 
 def _is_title_like(heading: Heading) -> bool:
@@ -194,13 +223,9 @@ def match_bookmarks(
     pieces: Sequence[Piece], texts: Sequence[str], bookmarks: Sequence[tuple[int, str, int]]
 ) -> dict[int, tuple[int, str]]:
     """Pieces that bookmarks name, with the bookmarks' levels; empty if too few are found on their pages."""
-    wanted = [
-        (level, squeeze(_NUMBER.sub("", title, count=1)), page, title)
-        for level, title, page in bookmarks
-        if title.strip()
-    ]
+    wanted = [(level, bare_name(title), page, title) for level, title, page in bookmarks if title.strip()]
     short = [
-        (i, squeeze(_NUMBER.sub("", text, count=1)), piece.lines[0].page)
+        (i, bare_name(text), piece.lines[0].page)
         for i, (piece, text) in enumerate(zip(pieces, texts, strict=True))
         if piece.kind in ("paragraph", "formula") and len(text) < 2 * MAX_HEADING_CHARS
     ]
@@ -247,7 +272,7 @@ def references_span(headings: dict[int, tuple[int, str]], texts: Sequence[str]) 
     n_chars = sum(map(len, texts))
     start, seen = None, 0
     for i, text in enumerate(texts):
-        if i in headings and squeeze(_NUMBER.sub("", text, count=1)) in {squeeze(name) for name in REFERENCES}:
+        if i in headings and bare_name(text) in {squeeze(name) for name in REFERENCES}:
             start = i if seen > 0.3 * n_chars or start is None else start
         seen += len(text)
     if start is None:

@@ -12,7 +12,7 @@ from tests.corpus.typeset import typeset
 
 pytestmark = pytest.mark.tex
 
-N_SENTENCES = {"floats": 120, "heads": 190}
+N_SENTENCES = {"floats": 120, "roman": 80, "heads": 190}
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def read(name: str) -> Document:
         return read_document(doc)
 
 
-@pytest.mark.parametrize("name", N_SENTENCES)
+@pytest.mark.parametrize("name", [*N_SENTENCES, "runin"])
 def test_document_keeps_its_rules(name: str) -> None:
     check(read(name))
 
@@ -54,6 +54,33 @@ def test_reference_to_a_figure_at_a_line_start_begins_no_caption() -> None:
     assert "most clearly in Figure 1. The hands are late." in read("floats").text
 
 
+def test_lettered_sections_lie_below_roman_ones() -> None:
+    named = [(level, title.casefold()) for level, title in titles(read("roman"))]
+    assert named == [
+        (1, "i. introduction"),
+        (1, "ii. methods"),
+        (2, "a. winding"),
+        (2, "b. setting the hands"),
+        (1, "iii. results"),
+        (2, "a. hours"),
+        (1, "iv. conclusion"),
+        (1, "references"),
+        (1, "appendix a. proofs"),
+    ]
+
+
+def test_appendix_behind_the_references_is_none_of_them() -> None:
+    assert measurements(" ".join(blocks(read("roman"), "references"))) == []
+
+
+def test_note_without_a_mark_under_the_first_column_is_a_footnote() -> None:
+    assert "Correspondence about clocks goes to nobody at all." in blocks(read("roman"), "footnote")
+
+
+def test_small_names_below_the_title_are_kept() -> None:
+    assert "Ada Mill, Department of Hours" in blocks(read("roman"), "front_matter")
+
+
 def test_heads_that_change_with_the_section_are_dropped() -> None:
     document = read("heads")
     assert "Head of" not in document.text
@@ -68,3 +95,17 @@ def test_contents_without_dots_are_dropped() -> None:
     document = read("heads")
     assert titles(document) == [(1, "1 Springs"), (2, "1.1 Steel ones"), (1, "2 Pendulums"), (1, "3 Hands")]
     assert "Contents" not in document.text
+
+
+def test_titles_on_the_first_line_of_their_prose_are_headings() -> None:
+    assert [title for _, title in titles(read("runin"))] == [
+        "1. Introduction",
+        "1.1. Tower clocks.",
+        "1.2. Application to k-sparse towers.",
+        "2. Results",
+        "2.1. Pocket watches.",
+    ]
+
+
+def test_prose_behind_a_title_on_its_line_is_a_paragraph() -> None:
+    assert all(text.startswith("The clocks of the town") for text in blocks(read("runin"), "paragraph"))

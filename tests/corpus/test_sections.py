@@ -109,3 +109,18 @@ def test_references_without_a_heading_behind_run_to_the_end() -> None:
 
 def test_document_without_references_has_none() -> None:
     assert sections.references_span({0: (1, "1 Introduction")}, ["1 Introduction", "prose"]) is None
+
+
+def test_letters_below_roman_numbers_are_sections_of_them() -> None:
+    names = ["I. INTRODUCTION", "II. METHOD", "A. Setting", "1. Rooms", "B. Clocks", "III. RESULTS", "A. Hours"]
+    assert [level for level, _ in found([piece(name, bold=True) for name in names])] == [1, 1, 2, 3, 2, 1, 2]
+
+
+def test_appendix_by_name_needs_no_bold_type() -> None:
+    names = ["1 Introduction", "2 Method", "Appendix A. Proofs of all theorems"]
+    assert [level for level, _ in found([piece(name) for name in names])] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("heading", ["I. Introduction", "1 INTRODUCTION", "Introduction"])
+def test_name_of_a_heading_is_bare_of_its_number(heading: str) -> None:
+    assert sections.bare_name(heading) == "introduction"
