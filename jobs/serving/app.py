@@ -16,12 +16,12 @@ from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from starlette.concurrency import iterate_in_threadpool
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from jobs.core.errors import JobError
 from jobs.corpus import arxiv
 from jobs.retrieval.licences import shown_text
-from jobs.retrieval.quoting import Found
+from jobs.retrieval.quoting import Answer, Found
 from jobs.serving import completions
 from jobs.serving.chat import mount_page
 from jobs.serving.completions import MAX_QUESTION_CHARS, ChatBody
@@ -35,6 +35,7 @@ from jobs.serving.speaker import BusyError
 log = logging.getLogger(__name__)
 
 FOLLOW_S = 3.0
+LOOK_S = 0.2  # between two looks whether a client is still there
 RELEASE_HEADER = "x-release-id"
 TOKEN_VARIABLE = "APP_TOKEN"  # noqa: S105  the variable's name
 
@@ -132,7 +133,7 @@ def _add_answers(app: FastAPI, served: Served, is_public: bool) -> None:
         return JSONResponse(_results(found, is_public), headers={RELEASE_HEADER: release.release_id})
 
     @app.post("/v1/chat/completions", response_model=None)
-    def chat_completions(body: ChatBody) -> Response:
+    async def chat_completions(body: ChatBody, request: Request) -> Response:
         release = served.release
         refused = completions.why_refused(body, release, served.why_not)
         if refused is not None or release is None:
@@ -140,12 +141,28 @@ def _add_answers(app: FastAPI, served: Served, is_public: bool) -> None:
         ask = body.ask_of(release)
         headers = {RELEASE_HEADER: release.release_id}
         try:
-            pieces = reply(release, ask)
+            pieces = await run_in_threadpool(reply, release, ask)
         except BusyError as error:
             return completions.busy(str(error))
         if body.stream:
             return StreamingResponse(_events(pieces, release, ask), media_type="text/event-stream", headers=headers)
-        return JSONResponse(completions.in_one_piece(whole(pieces), release, ask.model), headers=headers)
+        answer = await _whole(pieces, ask, request)
+        return JSONResponse(completions.in_one_piece(answer, release, ask.model), headers=headers)
+
+
+async def _whole(pieces: Pieces, ask: Ask, request: Request) -> Answer:
+    """The whole of a reply; a client that leaves ends it."""
+
+    async def watch() -> None:
+        while not await request.is_disconnected():
+            await anyio.sleep(LOOK_S)
+        ask.stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watch)
+        answer = await run_in_threadpool(whole, pieces)
+        tasks.cancel_scope.cancel()
+    return answer
 
 
 async def _events(pieces: Pieces, release: Release, ask: Ask) -> AsyncIterator[str]:
@@ -157,7 +174,7 @@ async def _events(pieces: Pieces, release: Release, ask: Ask) -> AsyncIterator[s
     finally:
         ask.stop.set()
         with anyio.CancelScope(shield=True):
-            await asyncio.to_thread(_close, events, pieces)
+            await run_in_threadpool(_close, events, pieces)
 
 
 def _close(*generators: Generator[Any, None, None]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TITLE = "Spark-ArXiv"
 MAX_WAITING = 64
-AT_ONCE = 4
+AT_ONCE = 16  # more than may ask the student at once, so that quoted sentences never wait for it
 _LABELS = {QUOTED: "Quoted sentences", STUDENT: "Student", BASE: "Its base, untrained"}
 _CSS = """
 .gradio-container {max-width: 50rem !important; margin: 0 auto !important}

@@ -51,6 +51,8 @@ class Meters:
                     "# TYPE spark_arxiv_generation_seconds summary",
                     f"spark_arxiv_generation_seconds_sum {speaker.seconds:.6f}",
                     f"spark_arxiv_generation_seconds_count {speaker.n_answers}",
+                    "# TYPE spark_arxiv_generated_tokens_total counter",
+                    f"spark_arxiv_generated_tokens_total {speaker.n_tokens}",
                     "# TYPE spark_arxiv_generations_waiting gauge",
                     f"spark_arxiv_generations_waiting {speaker.n_waiting}",
                 ]

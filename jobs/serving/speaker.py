@@ -37,6 +37,11 @@ class Speaker:
         weakref.finalize(self, student.close)
 
     @property
+    def n_tokens(self) -> int:
+        """Tokens written since the student was loaded."""
+        return self._student.n_generated
+
+    @property
     def n_waiting(self) -> int:
         """Answers that wait for the one that is written."""
         return max(0, self._n_inside - 1)

@@ -35,6 +35,7 @@ class Student:
         self._lock = threading.Lock()
         self.precision = precision
         self.has_adapter = has_adapter
+        self.n_generated = 0  # tokens, by `generate`
         self.context_tokens: int = model.config.max_position_embeddings
 
     @classmethod
@@ -230,6 +231,8 @@ class Student:
             streamer.fail(error)
         else:
             streamer.finish()
+        finally:
+            self.n_generated += streamer.n_tokens
 
 
 class _Pieces:
@@ -241,6 +244,11 @@ class _Pieces:
         self._tokens: list[int] = []
         self._n_said = 0
         self._is_prompt = True
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that the model wrote."""
+        return len(self._tokens)
 
     def put(self, value: torch.Tensor) -> None:
         """Called by the model with the prompt first, then with each token. A character of several tokens waits."""

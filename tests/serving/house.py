@@ -72,6 +72,7 @@ class ToyStudent:
         self.pause_s = pause_s
         self.asked: list[tuple[str, bool, float]] = []
         self.n_said = 0
+        self.n_generated = 0
         self.is_closed = False
         self._lock = threading.Lock()
 
@@ -90,6 +91,7 @@ class ToyStudent:
                 if stop.wait(self.pause_s):
                     return
                 self.n_said += 1
+                self.n_generated += 1
                 yield piece
 
     def logits(self, _messages: list[dict[str, str]]) -> Any:

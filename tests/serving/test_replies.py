@@ -13,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs.core.lake import Lake
+from jobs.serving import chat
 from jobs.serving.replies import Ask, reply, whole
 from jobs.serving.speaker import MAX_WAITING, Speaker
 from jobs.tuning import prompts
+from tests.conftest import new_lake
 from tests.serving import house
 from tests.serving.house import App, ToyStudent
 
@@ -25,11 +26,20 @@ pytestmark = pytest.mark.slow  # a toy student generates in most of them: a CPU 
 QUESTION = "What is NF4?"
 
 
-@pytest.fixture
-def app(lake: Lake) -> Iterator[App]:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    lake = new_lake(tmp_path_factory.mktemp("replies") / "lake")
     house.publish_release(lake)
     with house.running(lake.root) as running:
         yield running
+
+
+@pytest.fixture
+def app(running: App) -> Iterator[App]:
+    """The app without a student; each test brings its own."""
+    before = running.served.release
+    yield running
+    running.served._release = before
 
 
 def said(app: App, student: ToyStudent, **fields: Any) -> dict[str, Any]:
@@ -134,6 +144,20 @@ def test_reader_who_leaves_ends_the_generation(app: App) -> None:
     assert student.n_said < 25
 
 
+def test_reader_who_leaves_before_the_whole_answer_ends_the_generation(app: App) -> None:
+    student = ToyStudent(*["word "] * 50, pause_s=0.05)
+    house.give_student(app.served, student)
+    body = {"model": "student", "messages": [{"role": "user", "content": QUESTION}]}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{app.url}/v1/chat/completions", json=body, timeout=0.3, trust_env=False)
+    house.wait_until(lambda: app.served.release.speaker.n_answers == 1)
+    assert student.n_said < 25
+
+
+def test_page_has_room_for_quotes_beside_all_who_wait_for_the_student() -> None:
+    assert chat.AT_ONCE > MAX_WAITING + 1
+
+
 def test_more_than_may_wait_are_told_to_come_back(app: App) -> None:
     release = house.give_student(app.served, ToyStudent(pause_s=0.05))
     asked = [reply(release, Ask(QUESTION, "student")) for _ in range(MAX_WAITING + 1)]
@@ -155,7 +179,7 @@ def test_quoted_sentences_do_not_wait_for_the_student(app: App) -> None:
     slow.join()
 
 
-def test_memory_is_freed_after_the_last_reader(lake: Lake) -> None:
+def test_memory_is_freed_after_the_last_reader() -> None:
     student = ToyStudent()
     speaker: Speaker | None = Speaker(student)  # type: ignore[arg-type]
     reading = speaker.say([{"role": "user", "content": "?"}], 5, threading.Event())
@@ -172,4 +196,6 @@ def test_memory_is_freed_after_the_last_reader(lake: Lake) -> None:
 
 def test_answers_of_the_student_are_counted(app: App) -> None:
     said(app, ToyStudent())
-    assert "spark_arxiv_generation_seconds_count 1\n" in app.client.get("/metrics").text
+    counted = app.client.get("/metrics").text
+    for line in ("generation_seconds_count 1", "generated_tokens_total 3", "generations_waiting 0"):
+        assert f"spark_arxiv_{line}\n" in counted

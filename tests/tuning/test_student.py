@@ -67,8 +67,10 @@ def test_answers_are_the_same_alone_and_in_a_batch(student: Student) -> None:
 
 
 def test_pieces_add_up_to_the_answer(student: Student) -> None:
+    n_before = student.n_generated
     pieces = list(student.generate(ASKED, 12))
     assert len(pieces) > 1
+    assert len(pieces) <= student.n_generated - n_before <= 12
     assert "".join(pieces).strip() == student.generate_batch([ASKED], 12)[0]
 
 
