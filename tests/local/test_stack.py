@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,62 +16,30 @@ import psutil
 import pytest
 
 from jobs.core.config import REPOSITORY
-from jobs.core.contracts import DATASETS
-from jobs.core.lake import Lake
 from local import commands, processes, running
 from local.follow import follow, last_words
 from local.layout import Layout
 from local.rest import Airflow
 from local.variables import Given
+from tests.local.stack import (
+    DAG_ID,
+    NOTES,
+    cited,
+    family,
+    keys,
+    parts,
+    put_notes,
+    states,
+    wait_for_stage,
+    wait_for_state,
+)
 from tools.chromium import browser
 from tools.screenshots import log_in
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
-DAG_ID = running.DAG_ID
 JANUARY = {"from": "2024-01-01", "to": "2024-01-07"}
 FEBRUARY = {"from": "2024-02-05", "to": "2024-02-11"}
-NOTES = ("sample/2401001", "sample/2401005", "sample/2401002", "sample/2402001", "sample/2403001")
 ASKED = "What does NF4 stand for?"  # sample/2401002
-
-
-@pytest.fixture(scope="module")
-def layout() -> Iterator[Layout]:
-    """Not below pytest's own folder: for root PostgreSQL is another user, whom every other pytest locks out of it."""
-    with tempfile.TemporaryDirectory(prefix="stack-", ignore_cleanup_errors=True) as folder:
-        yield Layout(Path(folder))
-
-
-@pytest.fixture(scope="module")
-def lake(layout: Layout) -> Path:
-    return layout.root / "lake"
-
-
-@pytest.fixture(scope="module")
-def airflow(layout: Layout, lake: Path) -> Iterator[Airflow]:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("AIRFLOW_PORT", "0")
-    patch.setenv("APP_PORT", "0")
-    patch.delenv("LAKE", raising=False)
-    patch.setenv("SPARK_ARXIV_STACK", str(layout.root))
-    try:
-        commands.ask_plan(["--lake", str(lake), "--goal", "papers"])
-        yield running.start(layout, lake)
-    finally:
-        running.stop(layout)
-        patch.undo()
-
-
-def states(airflow: Airflow, run_id: str) -> dict[str, str]:
-    return {task["task_id"]: task["state"] for task in airflow.tasks(DAG_ID, run_id)}
-
-
-def parts(lake: Path, dataset: str) -> dict[str, list[str]]:
-    """part -> keys that were ever published; a second one would be work done twice."""
-    return {
-        part.name: sorted(path.name for path in part.iterdir() if (path / "_MANIFEST.json").is_file())
-        for part in sorted((lake / dataset).iterdir())
-        if part.is_dir()
-    }
 
 
 def test_run_by_rest_makes_the_window_and_skips_what_is_not_wanted(airflow: Airflow, lake: Path) -> None:
@@ -206,78 +171,6 @@ def test_second_assistant_stands_beside_the_first_and_grows_by_three_papers(
     assert {found[name] for name in taught} == {"skipped"}
     assert {state for name, state in found.items() if name not in taught} == {"success"}
     assert keys(lake) == before
-
-
-def test_stop_leaves_no_process(airflow: Airflow, layout: Layout) -> None:
-    """Last of the file: the stack is gone afterwards."""
-    alive = family(layout)
-    assert len(alive) >= 4
-    running.stop(layout)
-    assert [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
-    assert running.addresses(layout) == {}
-    assert running.postgres_pid(layout) is None
-
-
-def keys(lake: Path) -> dict[str, str]:
-    """dataset/part -> the key that is current."""
-    opened = Lake.open(lake)
-    return {f"{name}/{part}": str(opened.current_key(name, part)) for name in DATASETS for part in opened.parts(name)}
-
-
-def put_notes(corpus: Path, ids: Sequence[str]) -> None:
-    """Rows and PDFs of some notes of the sample."""
-    corpus.mkdir(exist_ok=True)
-    rows = (REPOSITORY / "sample" / "metadata.jsonl").read_text().splitlines()
-    (corpus / "rows.jsonl").write_text("".join(f"{row}\n" for row in rows if json.loads(row)["id"] in ids))
-    for paper_id in ids:
-        for pdf in (REPOSITORY / "sample" / "pdf").glob(f"{paper_id.replace('/', '_')}v*.pdf"):
-            shutil.copy(pdf, corpus)
-
-
-def cited(layout: Layout, question: str) -> set[str]:
-    """Papers that the chat app's answer cites."""
-    body = {"model": "quoted", "messages": [{"role": "user", "content": question}]}
-    url = f"{running.addresses(layout)['chat']}/v1/chat/completions"
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        told = json.load(answer)
-    return {one["paper_id"] for one in told["citations"]} if told["supported"] else set()
-
-
-def wait_for_stage(lake: Path, stage: str) -> list[psutil.Process]:
-    """The processes of a stage over a lake, as soon as its JVM has started a Python."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        found = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if {stage, str(lake)} <= set(process.info["cmdline"] or []) and "--check" not in process.info["cmdline"]
-        ]
-        if any("pyspark" not in " ".join(process.info["cmdline"]) for process in found) and len(found) >= 2:
-            return [*found, *(child for process in found for child in children(process))]
-        time.sleep(0.05)
-    raise AssertionError(f"{stage} never ran over {lake}")
-
-
-def children(process: psutil.Process) -> list[psutil.Process]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.children(recursive=True)
-    return []
-
-
-def wait_for_state(airflow: Airflow, run_id: str, task_id: str, state: str) -> None:
-    deadline = time.monotonic() + 60
-    while (found := states(airflow, run_id).get(task_id)) != state:
-        assert time.monotonic() < deadline, f"{task_id} is {found}, expected {state}"
-        time.sleep(0.5)
-
-
-def family(layout: Layout) -> list[psutil.Process]:
-    """Every process of the stack."""
-    started = [found for name in (*running.AIRFLOW_PARTS, running.APP) if (found := processes.running(layout, name))]
-    pids = [found.pid for found in started] + [pid for pid in [running.postgres_pid(layout)] if pid]
-    leaders = [psutil.Process(pid) for pid in pids]
-    return [*leaders, *(child for leader in leaders for child in leader.children(recursive=True))]
 
 
 def wait_for_backfill(airflow: Airflow, n_runs: int) -> list[dict[str, Any]]:
