@@ -8,7 +8,7 @@ import pytest
 
 from jobs.core.lake import Lake
 from tests.serving import house
-from tests.serving.house import App
+from tests.serving.house import App, ToyStudent
 from tests.serving.payloads import PAYLOADS
 from tools.chromium import Browser, browser
 
@@ -85,6 +85,64 @@ def test_two_questions_are_one_conversation(chromium: Browser, app: App) -> None
     page.type_and_send("What is BM25?")
     page.wait_for_text("BM25 is a ranking function")
     assert "NF4 stands for" in page.text()
+
+
+@pytest.fixture
+def taught(lake: Lake) -> Iterator[App]:
+    """An app whose release has a student; quoted sentences come first."""
+    house.publish_release(lake)
+    with house.running(lake.root) as app:
+        house.give_student(app.served, ToyStudent())
+        yield app
+
+
+def choose(page: Browser, label: str) -> None:
+    page.wait_for("document.querySelectorAll('#who label').length == 3")
+    page.evaluate(f"[...document.querySelectorAll('#who label')].find(l => l.innerText.trim() == '{label}').click()")
+
+
+def test_reader_chooses_who_answers(chromium: Browser, taught: App) -> None:
+    page = opened(chromium, taught.url)
+    page.wait_for_text("Who answers")
+    page.wait_for_text("toy-base (1 million parameters)")
+    page.type_and_send("What is NF4?")
+    page.wait_for_text("NF4 stands for 4-bit NormalFloat. [1]")
+    choose(page, "Student")
+    page.type_and_send("What is BM25 then?")
+    page.wait_for_text("NF4 is a data type. [1]")
+    choose(page, "Its base, untrained")
+    page.type_and_send("What is NF4 in the end?")
+    page.wait_for("document.querySelectorAll('#talk blockquote').length >= 3")
+    speaker = taught.served.release.speaker
+    assert [with_adapter for _, with_adapter, _ in speaker._student.asked] == [True, False]
+
+
+def test_who_answers_is_in_the_order_of_the_release(chromium: Browser, taught: App) -> None:
+    house.give_student(taught.served, ToyStudent(), serves=["student", "quoted", "base"])
+    page = opened(chromium, taught.url)
+    page.wait_for("document.querySelectorAll('#who label').length == 3")
+    labels = page.evaluate("[...document.querySelectorAll('#who label')].map(label => label.innerText.trim())")
+    assert labels == ["Student", "Quoted sentences", "Its base, untrained"]
+    assert page.evaluate("document.querySelector('#who input:checked').value") == "student"
+
+
+def test_release_without_a_student_offers_no_choice(chromium: Browser, app: App) -> None:
+    page = opened(chromium, app.url)
+    page.wait_for_text("2 papers")
+    assert not page.evaluate("Boolean(document.querySelector('#who label'))")
+
+
+def test_text_grows_and_a_reader_who_leaves_the_page_ends_it(chromium: Browser, taught: App) -> None:
+    student = ToyStudent(*["word "] * 45, pause_s=0.2)
+    release = house.give_student(taught.served, student)
+    page = opened(chromium, taught.url)
+    choose(page, "Student")
+    page.type_and_send("What is NF4?")
+    page.wait_for_text("word word")
+    assert student.n_said < 45
+    page.open("about:blank")
+    house.wait_until(lambda: release.speaker.n_answers == 1)
+    assert student.n_said < 45
 
 
 def test_page_without_a_release_says_what_to_run(chromium: Browser, tmp_path: Path) -> None:
