@@ -32,7 +32,7 @@ def task(t):
 def dag(d):
     return {"tasks": {t.task_id: task(t) for t in d.tasks}, "catchup": d.catchup, "max_active_runs": d.max_active_runs,
         "timetable": type(d.timetable).__name__, "doc": d.doc_md,
-        "cron": d.timetable.summary,
+        "cron": d.timetable.expression,
         "params": {name: d.params.get_param(name).schema | {"value": d.params[name]} for name in d.params}}
 def weeks(d):
     import pendulum
