@@ -294,19 +294,18 @@ def make_line(
         block,
         page,
         main["font"].split("+")[-1],
-        run_in=_run_in(spans, text) if 0.0 < bold_01 < 0.85 and RUN_IN_NUMBER.match(text) else 0,
+        run_in=_run_in(spans, looks, text) if 0.0 < bold_01 < 0.85 and RUN_IN_NUMBER.match(text) else 0,
     )
 
 
-def _run_in(spans: list[dict[str, Any]], text: str) -> int:
+def _run_in(spans: list[dict[str, Any]], looks: list[Look], text: str) -> int:
     """Characters of a section's number and bold title, if the line goes on in another weight; else 0."""
     n = end = 0
-    for span in spans:
-        is_bold = font_kind(span["font"].split("+")[-1])[0] or bool(span["flags"] & BOLD)
-        if not is_bold and not end and RUN_IN_NUMBER.sub("", span["text"]).strip():
+    for span, look in zip(spans, looks, strict=True):
+        if not look.is_bold and not end and RUN_IN_NUMBER.sub("", span["text"]).strip():
             return 0
         n += len(span["text"])
-        end = n if is_bold else end  # symbols between bold words are a part of the title
+        end = n if look.is_bold else end  # symbols between bold words are a part of the title
     if end and text[:end].rstrip()[-1:] not in tuple(".:?!"):  # it ends in symbols
         match = TITLE_END.search(text, end)
         end = match.end() if match else 0
