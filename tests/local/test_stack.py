@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -37,6 +38,9 @@ from tools.chromium import browser
 from tools.screenshots import log_in
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
+ONLY_SOAKED = pytest.mark.skipif(
+    os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="minutes in the real Airflow: make soak"
+)
 JANUARY = {"from": "2024-01-01", "to": "2024-01-07"}
 FEBRUARY = {"from": "2024-02-05", "to": "2024-02-11"}
 ASKED = "What does NF4 stand for?"  # sample/2401002
@@ -70,6 +74,7 @@ def test_backfill_makes_exactly_its_windows(airflow: Airflow, lake: Path) -> Non
     assert {states(airflow, run["dag_run_id"])["train_student"] for run in runs} == {"skipped"}
 
 
+@ONLY_SOAKED
 def test_form_clicked_in_a_browser_starts_a_run_that_a_kill_cannot_spoil(
     airflow: Airflow, lake: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +150,7 @@ def test_second_demo_finds_nothing_to_do(
     assert time.monotonic() - begun_at < 90
 
 
+@ONLY_SOAKED
 def test_second_assistant_stands_beside_the_first_and_grows_by_three_papers(
     airflow: Airflow, layout: Layout, lake: Path, tmp_path: Path
 ) -> None:
