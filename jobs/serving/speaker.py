@@ -28,12 +28,14 @@ class Speaker:
     """A loaded student that many requests share. Its memory is freed when nobody refers to it any more."""
 
     def __init__(self, student: Student) -> None:
+        self.is_tried = False  # whether it answered a release's own question
         self.n_answers = 0
         self.seconds = 0.0
         self._student = student
-        self._places = threading.BoundedSemaphore(MAX_WAITING + 1)
-        self._lock = threading.Lock()
-        self._n_inside = 0
+        # Replies that nobody holds any more leave by themselves: also those that nobody asked for a first piece. That
+        # may happen in any thread at any time, so nothing may be waited for then: hence no semaphore, and an RLock.
+        self._replies: weakref.WeakSet[Generator[str, None, None]] = weakref.WeakSet()
+        self._lock = threading.RLock()
         weakref.finalize(self, student.close)
 
     @property
@@ -44,7 +46,7 @@ class Speaker:
     @property
     def n_waiting(self) -> int:
         """Answers that wait for the one that is written."""
-        return max(0, self._n_inside - 1)
+        return max(0, len(self._replies) - 1)
 
     def say(
         self,
@@ -56,10 +58,11 @@ class Speaker:
         with_adapter: bool = True,
     ) -> Generator[str, None, None]:
         """Pieces of the answer as they come; `stop`, or closing the iterator, ends it. Raises BusyError at once."""
-        if not self._places.acquire(blocking=False):
-            raise BusyError(f"{MAX_WAITING} answers wait already. Ask again in {RETRY_AFTER_S} s.")
-        pieces = self._pieces(messages, max_new_tokens, stop, temperature, with_adapter)
-        weakref.finalize(pieces, self._places.release)  # also where nobody ever asked for the first piece
+        with self._lock:
+            if len(self._replies) > MAX_WAITING:
+                raise BusyError(f"{MAX_WAITING} answers wait already. Ask again in {RETRY_AFTER_S} s.")
+            pieces = self._pieces(messages, max_new_tokens, stop, temperature, with_adapter)
+            self._replies.add(pieces)
         return pieces
 
     def is_finite(self, messages: Messages) -> bool:
@@ -72,13 +75,10 @@ class Speaker:
         self, messages: Messages, max_new_tokens: int, stop: threading.Event, temperature: float, with_adapter: bool
     ) -> Generator[str, None, None]:
         begun_at = time.monotonic()
-        with self._lock:
-            self._n_inside += 1
         try:
             yield from self._student.generate(messages, max_new_tokens, stop, temperature, with_adapter=with_adapter)
         finally:
             with self._lock:
-                self._n_inside -= 1
                 self.n_answers += 1
                 self.seconds += time.monotonic() - begun_at
 

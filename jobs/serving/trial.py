@@ -13,11 +13,14 @@ SMOKE_TOKENS = 16  # enough to see that it writes
 
 
 def smoke_answer(release: Release) -> Answer:
-    """Ask a release its own question. Raises ContractError if what comes back is no answer."""
+    """Ask a release its own question. Raises ContractError if what comes back is no answer.
+
+    A student that answers for another release already is not tried again: readers may have taken all places.
+    """
     question = release.facts["smoke_question"]
     try:
         answer = _quoted(release, question)
-        if release.speaker is not None:
+        if release.speaker is not None and not release.speaker.is_tried:
             _require_speech(release, question)
     except JobError:
         raise
@@ -48,3 +51,4 @@ def _require_speech(release: Release, question: str) -> None:
     said = whole(reply(release, Ask(question, STUDENT, retrieval=False, max_tokens=SMOKE_TOKENS)))
     if not said.text:
         raise ContractError(f"Release {release.release_id}: the student says nothing to {question!r}.")
+    release.speaker.is_tried = True

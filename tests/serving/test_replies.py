@@ -16,6 +16,7 @@ import pytest
 from jobs.serving import chat
 from jobs.serving.replies import Ask, reply, whole
 from jobs.serving.speaker import MAX_WAITING, Speaker
+from jobs.serving.trial import smoke_answer
 from jobs.tuning import prompts
 from tests.conftest import new_lake
 from tests.serving import house
@@ -199,3 +200,14 @@ def test_answers_of_the_student_are_counted(app: App) -> None:
     counted = app.client.get("/metrics").text
     for line in ("generation_seconds_count 1", "generated_tokens_total 3", "generations_waiting 0"):
         assert f"spark_arxiv_{line}\n" in counted
+
+
+def test_student_that_answers_already_is_not_tried_again(app: App) -> None:
+    """Readers may have taken all places: a new index must not be refused for that."""
+    student = ToyStudent(pause_s=0.05)
+    release = house.give_student(app.served, student)
+    smoke_answer(release)
+    assert len(student.asked) == 1
+    asked = [reply(release, Ask(QUESTION, "student")) for _ in range(MAX_WAITING + 1)]
+    assert smoke_answer(release).supported
+    assert len(asked) == release.speaker.n_waiting + 1
