@@ -31,7 +31,7 @@ from jobs.tuning.student import Student
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 PART, CONTROL_PART = "all", "shuffled"
 REPORT_FILE, TEXT_FILE, PLOT_FILE, PAGE_FILE = "report.json", "report.md", "report.png", "report.html"
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jobs.core.definition import split_of
 from jobs.core.errors import ContractError
+from jobs.tuning import metrics
 
 REASONS = {
     "no_test_papers": "no pair of a test paper to measure on",
@@ -67,10 +68,11 @@ def decide(report: dict[str, Any], min_test_papers: int) -> Verdict:
 def answers_by(report: dict[str, Any], verdict: Verdict) -> str:
     """Who answers in the chat by default: a student that passed only if it surely beats quoted sentences.
 
-    Word overlap decides (token F1, with retrieval): quoted sentences have no loss.
+    Word overlap decides (token F1, with retrieval): quoted sentences have no loss. Of too few papers nothing is sure.
     """
     beaten = _of(report["paired"], "student-quoted", "token_f1")
-    is_better = beaten is not None and beaten["low"] is not None and beaten["low"] > 0
+    is_measured = beaten is not None and beaten["low"] is not None and beaten["n_papers"] >= metrics.LEAST_PAPERS
+    is_better = is_measured and beaten["low"] > 0
     return STUDENT if verdict.passed and is_better else QUOTED
 
 

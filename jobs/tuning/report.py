@@ -186,9 +186,16 @@ def _sentence(opponent: str, mode: str, metric: str, found: dict[str, Any]) -> s
     sign = -1 if IS_BETTER_LOW[metric] else 1
     worst, best = sorted((sign * found["low"], sign * found["high"]))
     said = "beats" if worst > 0 else "is beaten by" if best < 0 else "does not surely beat"
+    if found["n_papers"] < metrics.LEAST_PAPERS:
+        said = {"beats": "may beat", "is beaten by": "may be beaten by"}.get(said, said)
     change = f"{found['diff']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
     against = f"{OPPONENTS[opponent]} in {NAMES[metric]}"
-    return f"{where.capitalize()}, the student {said} {against}: {change}, n={found['n_rows']}."
+    return f"{where.capitalize()}, the student {said} {against}: {change}, n={found['n_rows']}{_too_few(found)}."
+
+
+def _too_few(found: dict[str, Any]) -> str:
+    n = found["n_papers"]
+    return f" of {n} papers, too few to be sure" if n < metrics.LEAST_PAPERS else ""
 
 
 def _control_sentence(name: str, found: dict[str, Any]) -> str:

@@ -11,11 +11,12 @@ from jobs.tuning.scoring import NAN, Scored
 from tests.tuning.tuning_house import papers_of
 
 DRAWS = 200
-PAIRS = [{"qa_id": f"q{i}", "paper_id": f"p{i}"} for i in range(4)]
+PAIRS = [{"qa_id": f"q{i}", "paper_id": f"p{i}"} for i in range(8)]
 
 
 def scored(system: str, losses: list[float], f1: float = 0.5, mode: str = "retrieval") -> list[Scored]:
-    return [Scored(f"q{i}", f"p{i}", system, mode, loss, f1, f1, "said") for i, loss in enumerate(losses)]
+    """Two papers for each loss, a row each: enough of them for a report to be sure."""
+    return [Scored(f"q{i}", f"p{i}", system, mode, loss, f1, f1, "said") for i, loss in enumerate(losses * 2)]
 
 
 def report_of(*rows: list[Scored], pairs: list[dict[str, Any]] = PAIRS) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def test_student_worse_than_the_released_one_is_refused() -> None:
 
 
 def test_too_few_test_papers_are_a_reason() -> None:
-    assert reasons_of(BASE, GOOD, WRONG, min_test_papers=5) == ("too_few_test_papers",)
+    assert reasons_of(BASE, GOOD, WRONG, min_test_papers=9) == ("too_few_test_papers",)
 
 
 def test_no_test_papers_are_the_only_reason() -> None:
@@ -88,7 +89,7 @@ def test_report_has_the_cells_of_the_contract() -> None:
     assert set(made["paired"]["student-base"]["retrieval"]["token_f1"]) == {"diff", "low", "high", "n_rows", "n_papers"}
     assert made["retrieval"]["hybrid"]["recall_at_5"]["mean"] == pytest.approx(2 / 3)
     assert made["retrieval"]["hybrid"]["mrr"]["mean"] == pytest.approx((1 + 1 / 3) / 3)
-    assert (made["test"]["n_rows"], made["test"]["n_papers"]) == (4, 4)
+    assert (made["test"]["n_rows"], made["test"]["n_papers"]) == (8, 8)
 
 
 def test_controls_are_no_systems() -> None:
@@ -126,7 +127,7 @@ def test_first_lines_say_what_was_beaten() -> None:
     assert "does not surely beat its base in token F1" in first[3]
 
 
-QUOTED = [Scored(f"q{i}", f"p{i}", "quoted", "retrieval", NAN, 0.4 + i / 100, 0.4, "said") for i in range(4)]
+QUOTED = [Scored(f"q{i}", f"p{i}", "quoted", "retrieval", NAN, 0.4 + i / 100, 0.4, "said") for i in range(8)]
 
 
 def test_student_that_beats_quoted_sentences_answers_in_the_chat() -> None:
@@ -136,6 +137,14 @@ def test_student_that_beats_quoted_sentences_answers_in_the_chat() -> None:
 @pytest.mark.parametrize("student_f1", [0.40, 0.42])
 def test_student_that_does_not_surely_beat_quoted_sentences_leaves_them_the_chat(student_f1: float) -> None:
     assert judged(BASE, scored("student", [1.0, 1.2, 1.1, 1.3], student_f1), WRONG, QUOTED)["answers_by"] == "quoted"
+
+
+@pytest.mark.parametrize(("n_papers", "answers_by"), [(5, "quoted"), (6, "student")])
+def test_too_few_papers_are_no_proof_that_quoted_sentences_are_beaten(n_papers: int, answers_by: str) -> None:
+    made = judged(BASE, GOOD, WRONG, QUOTED[:n_papers])
+    assert made["answers_by"] == answers_by
+    is_sure = "with retrieval, the student beats quoted sentences" in report.as_markdown(made).lower()
+    assert is_sure == (answers_by == "student")
 
 
 def test_refused_student_does_not_answer_however_good_its_words_are() -> None:
