@@ -26,19 +26,19 @@ TITLE = "Spark-ArXiv"
 MAX_WAITING = 64
 AT_ONCE = 16  # more than may ask the student at once, so that quoted sentences never wait for it
 _LABELS = {QUOTED: "Quoted sentences", STUDENT: "Student", BASE: "Its base, untrained"}
+# Gradio puts its own container before every selector inside of @media, so what asks for the container stands outside.
 _CSS = """
 .gradio-container {max-width: 50rem !important; margin: 0 auto !important}
 #head h1 {font-size: 1.35rem; font-weight: 650; margin: 0.4rem 0 0}
 #head p {opacity: 0.75; margin: 0.1rem 0 0.3rem}
 #foot p {opacity: 0.75; font-size: 0.8rem; text-align: center; margin: 0}
 #talk {border: 1px solid var(--border-color-primary) !important; border-radius: 0.6rem}
-#talk {height: calc(100dvh - 15rem) !important; min-height: 20rem}
+.gradio-container:has(#who) {--who: 7.5rem; --who-narrow: 12rem}
+#talk {height: calc(100dvh - 15rem - var(--who, 0rem)) !important; min-height: 20rem}
 #talk blockquote {border-left: 3px solid var(--border-color-primary); margin: 0.3rem 0 1rem; padding-left: 0.8rem}
 #talk .message {font-size: 1rem; line-height: 1.55}
-.gradio-container:has(#who) #talk {height: calc(100dvh - 22.5rem) !important}
 @media (max-width: 600px) {
-  #talk {height: calc(100dvh - 18.5rem) !important}
-  .gradio-container:has(#who) #talk {height: calc(100dvh - 29rem) !important}
+  #talk {height: calc(100dvh - 18.5rem - var(--who-narrow, 0rem)) !important; min-height: 14rem}
 }
 .dark {color-scheme: dark}
 footer {display: none !important}
