@@ -105,8 +105,7 @@ def test_services_are_those_of_the_design() -> None:
 def test_file_is_what_the_published_schema_wants() -> None:
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     checker = shutil.which("check-jsonschema", path=places)
-    if checker is None:
-        pytest.skip("check-jsonschema, which brings the published compose schema, is not installed")
+    assert checker, "check-jsonschema brings the published compose schema and is in the lock: run make setup"
     command = [checker, "--builtin-schema", "vendor.compose-spec", str(REPOSITORY / "docker-compose.yaml")]
     checked = subprocess.run(command, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
