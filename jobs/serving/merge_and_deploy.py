@@ -175,6 +175,12 @@ def _facts(config: Config, attempt: Attempt, student: ServedStudent | None, mode
         return facts
     others = [name for name in (QUOTED, STUDENT) if name != student.answers_by]
     training = json.loads(student.adapter.file(TRAINING_FILE).read_bytes())
+    if training["prompt"] != ANSWER_PROMPT:
+        log.warning(
+            "the student learnt to answer %s, the app asks with %s: train it again (python -m jobs train_student)",
+            training["prompt"],
+            ANSWER_PROMPT,
+        )
     return facts | {
         "serves": [student.answers_by, *others, BASE],
         "student": _described(student.base),

@@ -24,7 +24,7 @@ from jobs.core.config import REPOSITORY
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
-from jobs.serving import deploying, merge
+from jobs.serving import deploying, merge, merge_and_deploy
 from jobs.serving.release import SearcherOpener
 from jobs.serving.speaker import SpeakerOpener
 from tests.serving import house as serving_house
@@ -194,6 +194,16 @@ def index_three_papers(lake: Lake) -> None:
         house.publish(lake, dataset, house.WINDOW, [row_of(number) for number in range(3)])
     for stage in ("embed_chunks", "build_index"):
         house.make(lake, stage)
+
+
+def test_student_of_an_older_prompt_is_served_with_a_warning(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    report(lake)
+    monkeypatch.setattr(merge_and_deploy, "ANSWER_PROMPT", "answer@newer")
+    with caplog.at_level(logging.WARNING):
+        deploy(lake)
+    assert "the app asks with answer@newer" in caplog.text
 
 
 def test_student_that_was_not_evaluated_is_not_served(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
