@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from jobs.corpus import arxiv
 from jobs.retrieval.licences import MAX_QUOTE_CHARS, cut, may_show_whole
 from jobs.retrieval.relevance import Ask, Candidate, asks_of, sentence_counts, worth
 from jobs.retrieval.sentences import content_words, sentences
+
+if TYPE_CHECKING:
+    from jobs.retrieval.passages import Passage
+    from jobs.retrieval.searcher import Found
 
 UNSUPPORTED = "No passage of these papers answers this."
 MAX_SENTENCES = 3
@@ -22,57 +25,6 @@ MAX_NEAREST = 3  # passages named when none answers
 _PERMISSIVE_BUDGET = 900  # characters quoted of one passage at most
 _ENOUGH_01 = 0.9  # a further sentence is worth reading only if it scores this share of the best one
 _SAME_01 = 0.8  # a sentence of whose words this share stands in another one says nothing new
-
-
-class Passage(Protocol):
-    """A passage as the searcher finds it."""
-
-    @property
-    def chunk_id(self) -> str: ...  # noqa: D102  columns of `contracts.FIELDS`
-    @property
-    def paper_id(self) -> str: ...  # noqa: D102
-    @property
-    def version(self) -> int: ...  # noqa: D102
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def section(self) -> str: ...  # noqa: D102
-    @property
-    def page(self) -> int: ...  # noqa: D102
-    @property
-    def score(self) -> float: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-    @property
-    def license(self) -> str | None: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-
-
-class Found(Protocol):
-    """What the searcher answers: passages, best first, and how likely it is that they hold the answer (0 to 1)."""
-
-    @property
-    def support_01(self) -> float: ...  # noqa: D102
-    @property
-    def passages(self) -> Sequence[Passage]: ...  # noqa: D102
-
-
-class Retriever(Protocol):
-    """What the app wants of a searcher."""
-
-    def search(
-        self,
-        question: str,
-        k: int = 8,
-        *,
-        mode: str = "hybrid",
-        paper_id: str | None = None,
-        categories: Collection[str] | None = None,
-        submitted_before: datetime | None = None,
-        per_paper: int = 3,
-    ) -> Found:
-        """The k best passages for a question, among those that pass the filters."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +47,15 @@ class Citation:
 class Answer:
     """A text with [n] where it relies on passage n; not `supported`: a refusal, and the nearest passages as citations.
 
-    Not `is_cited`: the text names no passage, the citations are those that its writer has read.
+    Not `is_cited`: the text names no passage, the citations are those that its writer has read. `is_cut`: its writer
+    had more to say than it was allowed.
     """
 
     text: str
     supported: bool
     citations: tuple[Citation, ...]
     is_cited: bool = True
+    is_cut: bool = False
 
 
 def answer_quoted(question: str, found: Found, *, min_support_01: float = 0.5) -> Answer:

@@ -21,7 +21,8 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from jobs.core.errors import JobError
 from jobs.corpus import arxiv
 from jobs.retrieval.licences import shown_text
-from jobs.retrieval.quoting import Answer, Found
+from jobs.retrieval.quoting import Answer
+from jobs.retrieval.searcher import Found
 from jobs.serving import completions
 from jobs.serving.chat import mount_page
 from jobs.serving.completions import MAX_QUESTION_CHARS, ChatBody

@@ -110,7 +110,7 @@ def busy(sentence: str) -> JSONResponse:
 def in_one_piece(answer: Answer, release: Release, model: str) -> dict[str, Any]:
     """A reply in one piece."""
     message = {"role": "assistant", "content": answer.text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(answer)}
     return _envelope("chat.completion", release, model) | {"choices": [choice]} | _sources(answer)
 
 
@@ -120,7 +120,7 @@ def streamed(pieces: Pieces, release: Release, model: str) -> Generator[str, Non
     role: dict[str, str] = {"role": "assistant"}
     for piece in pieces:
         if isinstance(piece, Answer):
-            last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+            last = {"choices": [{"index": 0, "delta": {}, "finish_reason": _finish_reason(piece)}]}
             yield _event(envelope | last | _sources(piece))
         else:
             yield _event(
@@ -149,6 +149,10 @@ def _envelope(kind: str, release: Release, model: str) -> dict[str, Any]:
 def _sources(answer: Answer) -> dict[str, Any]:
     citations = [dataclasses.asdict(citation) for citation in answer.citations]
     return {"supported": answer.supported, "citations": citations}
+
+
+def _finish_reason(answer: Answer) -> str:
+    return "length" if answer.is_cut else "stop"
 
 
 def _event(content: dict[str, Any]) -> str:

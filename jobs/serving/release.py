@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import ContractError, JobError
 from jobs.core.lake import Lake, Part
-from jobs.retrieval.quoting import Answer, Found, Retriever, answer_quoted
+from jobs.retrieval.quoting import Answer, answer_quoted
 from jobs.serving.speaker import Speaker
 
 if TYPE_CHECKING:
     from jobs.retrieval.encoder import Encoder
+    from jobs.retrieval.searcher import Found, Searcher
 
 RELEASE_FILE = "release.json"
 QUESTIONS_FILE = "prompts/questions.txt"
@@ -21,7 +22,7 @@ INTRO_FILE = "prompts/intro.txt"
 QUOTED, STUDENT, BASE = "quoted", "student", "base"
 PASSAGES_FOUND = 8
 
-OpenRetriever = Callable[[Part], Retriever]
+OpenRetriever = Callable[[Part], "Searcher"]
 OpenSpeaker = Callable[[Lake, Part], Speaker]
 
 
@@ -38,11 +39,11 @@ class Release:
     facts: dict[str, Any]
     questions: tuple[str, ...]
     intro: str
-    retriever: Retriever
+    retriever: Searcher
     speaker: Speaker | None = None
 
     def search(self, question: str, k: int = PASSAGES_FOUND, **filters: Any) -> Found:
-        """The k best passages for a question; `filters` as in `Retriever.search`."""
+        """The k best passages for a question; `filters` as in `Searcher.search`."""
         return self.retriever.search(question, k, **filters)
 
     def answer(self, question: str) -> Answer:
@@ -56,7 +57,7 @@ class SearcherOpener:
     def __init__(self) -> None:
         self._encoder: Encoder | None = None
 
-    def __call__(self, index: Part) -> Retriever:
+    def __call__(self, index: Part) -> Searcher:
         """The searcher over an index."""
         from jobs.retrieval.index_view import View
         from jobs.retrieval.searcher import Searcher

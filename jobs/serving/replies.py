@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from jobs.retrieval.licences import cut
-from jobs.retrieval.quoting import Answer, Passage, cite, nearest_sentence, refusal
+from jobs.retrieval.passages import Passage
+from jobs.retrieval.quoting import Answer, cite, nearest_sentence, refusal
 from jobs.serving.release import BASE, QUOTED, Release
 from jobs.tuning import prompts
 
@@ -74,15 +75,24 @@ def _spoken(release: Release, ask: Ask, read: Sequence[Passage]) -> Pieces:
     return _collected(pieces, read)
 
 
-def _collected(pieces: Iterator[str], read: Sequence[Passage]) -> Pieces:
-    said = []
-    for piece in pieces:
+def _collected(pieces: Generator[str, None, bool], read: Sequence[Passage]) -> Pieces:
+    said: list[str] = []
+    is_cut = yield from _heard(pieces, said)
+    yield _with_sources("".join(said).strip(), read, is_cut)
+
+
+def _heard(pieces: Generator[str, None, bool], said: list[str]) -> Generator[str, None, bool]:
+    """The pieces, each noted in `said`; returns what they return."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return bool(end.value)
         said.append(piece)
         yield piece
-    yield _with_sources("".join(said).strip(), read)
 
 
-def _with_sources(text: str, read: Sequence[Passage]) -> Answer:
+def _with_sources(text: str, read: Sequence[Passage], is_cut: bool) -> Answer:
     """The text with the passages that it names; marks of passages that were not shown are taken out."""
     text = _MARK.sub(lambda mark: mark[0] if 1 <= int(mark[1]) <= len(read) else "", text)
     named = list(dict.fromkeys(int(number) for number in _MARK.findall(text)))
@@ -90,4 +100,4 @@ def _with_sources(text: str, read: Sequence[Passage]) -> Answer:
         cite(n, read[n - 1], cut(nearest_sentence(read[n - 1], text))) for n in named or range(1, len(read) + 1)
     )
     is_answer = bool(text) and prompts.REFUSAL.rstrip(".") not in text
-    return Answer(text, bool(read) and is_answer, citations, is_cited=bool(named))
+    return Answer(text, bool(read) and is_answer, citations, is_cited=bool(named), is_cut=is_cut)

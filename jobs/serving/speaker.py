@@ -34,7 +34,7 @@ class Speaker:
         self._student = student
         # Replies that nobody holds any more leave by themselves: also those that nobody asked for a first piece. That
         # may happen in any thread at any time, so nothing may be waited for then: hence no semaphore, and an RLock.
-        self._replies: weakref.WeakSet[Generator[str, None, None]] = weakref.WeakSet()
+        self._replies: weakref.WeakSet[Generator[str, None, bool]] = weakref.WeakSet()
         self._lock = threading.RLock()
         weakref.finalize(self, student.close)
 
@@ -56,8 +56,11 @@ class Speaker:
         *,
         temperature: float = 0.0,
         with_adapter: bool = True,
-    ) -> Generator[str, None, None]:
-        """Pieces of the answer as they come; `stop`, or closing the iterator, ends it. Raises BusyError at once."""
+    ) -> Generator[str, None, bool]:
+        """Pieces of the answer as they come; `stop`, or closing the iterator, ends it. Raises BusyError at once.
+
+        Returns whether `max_new_tokens` cut it.
+        """
         with self._lock:
             if len(self._replies) > MAX_WAITING:
                 raise BusyError(f"{MAX_WAITING} answers wait already. Ask again in {RETRY_AFTER_S} s.")
@@ -73,10 +76,14 @@ class Speaker:
 
     def _pieces(
         self, messages: Messages, max_new_tokens: int, stop: threading.Event, temperature: float, with_adapter: bool
-    ) -> Generator[str, None, None]:
+    ) -> Generator[str, None, bool]:
         begun_at = time.monotonic()
         try:
-            yield from self._student.generate(messages, max_new_tokens, stop, temperature, with_adapter=with_adapter)
+            return (
+                yield from self._student.generate(
+                    messages, max_new_tokens, stop, temperature, with_adapter=with_adapter
+                )
+            )
         finally:
             with self._lock:
                 self.n_answers += 1

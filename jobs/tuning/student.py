@@ -9,7 +9,7 @@ import contextlib
 import gc
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -84,10 +84,10 @@ class Student:
         temperature: float = 0.0,
         *,
         with_adapter: bool = True,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, bool]:
         """Pieces of the answer as they come. `stop_event` ends it after a token; so does closing the iterator.
 
-        An error of the model is raised here, not lost in its thread.
+        Returns whether `max_new_tokens` cut it. An error of the model is raised here, not lost in its thread.
         """
         stop = stop_event or threading.Event()
         streamer = _Pieces(self._tokenizer)
@@ -100,6 +100,7 @@ class Student:
         worker.start()
         try:
             yield from streamer
+            return streamer.n_tokens >= max_new_tokens and not streamer.has_ended
         finally:
             stop.set()
             worker.join()
@@ -249,6 +250,11 @@ class _Pieces:
     def n_tokens(self) -> int:
         """Tokens that the model wrote."""
         return len(self._tokens)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last of them says that the answer is whole."""
+        return self._tokens[-1:] == [self._tokenizer.eos_token_id]
 
     def put(self, value: torch.Tensor) -> None:
         """Called by the model with the prompt first, then with each token. A character of several tokens waits."""

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,15 +84,16 @@ class ToyStudent:
         temperature: float = 0.0,
         *,
         with_adapter: bool = True,
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, bool]:
         with self._lock:
             self.asked.append((messages[0]["content"], with_adapter, temperature))
             for piece in self.pieces[:max_new_tokens]:
                 if stop.wait(self.pause_s):
-                    return
+                    return False
                 self.n_said += 1
                 self.n_generated += 1
                 yield piece
+        return len(self.pieces) > max_new_tokens
 
     def logits(self, _messages: list[dict[str, str]]) -> Any:
         import torch

@@ -114,6 +114,14 @@ def test_length_asked_for_is_kept_within_the_releases(app: App, field: str) -> N
     assert len(text_of(said(app, student, **{field: 70})).split()) == house.student_facts()["max_answer_tokens"]
 
 
+@pytest.mark.parametrize(("max_tokens", "reason"), [(2, "length"), (3, "stop")])
+def test_reply_says_whether_its_length_cut_it(app: App, max_tokens: int, reason: str) -> None:
+    student = ToyStudent("one ", "two ", "three")
+    assert said(app, student, max_tokens=max_tokens)["choices"][0]["finish_reason"] == reason
+    streamed = app.ask(QUESTION, model="student", stream=True, max_tokens=max_tokens).text
+    assert f'"finish_reason": "{reason}"' in streamed
+
+
 def test_who_is_first_answers_where_no_model_is_named(app: App) -> None:
     house.give_student(app.served, ToyStudent(), serves=["student", "quoted", "base"])
     body = app.client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": QUESTION}]}).json()

@@ -74,6 +74,23 @@ def test_pieces_add_up_to_the_answer(student: Student) -> None:
     assert "".join(pieces).strip() == student.generate_batch([ASKED], 12)[0]
 
 
+def test_answer_says_whether_its_length_cut_it(student: Student) -> None:
+    def is_cut(max_new_tokens: int) -> bool:
+        pieces = student.generate(ASKED, max_new_tokens)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return end.value
+
+    n_before = student.n_generated
+    assert is_cut(3)
+    stopped = threading.Event()
+    stopped.set()
+    assert [*student.generate(ASKED, 50, stopped)] == [*student.generate(ASKED, 1)]
+    assert student.n_generated - n_before == 5
+
+
 def test_stop_ends_the_answer_early(student: Student) -> None:
     stop = threading.Event()
     pieces = []
