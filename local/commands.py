@@ -35,7 +35,7 @@ def demo(layout: Layout, given: Given) -> int:
     airflow = running.start(layout, lake)
     if plan["to_do"] == 0:
         log.info("nothing to do: all %d windows are done", len(plan["windows"]))
-        say_where(layout, lake)
+        _say_where_it_answers(layout, lake)
         return EXIT_DONE
     return _walk(layout, airflow, given.conf(str(lake)), lake)
 
@@ -134,6 +134,13 @@ def say_where(layout: Layout, lake: Path | None) -> None:
             log.info("  %s", question)
 
 
+def _say_where_it_answers(layout: Layout, lake: Path) -> None:
+    """Addresses, once the chat has loaded what the lake has released."""
+    if questions_of(lake):
+        running.wait_for_release(layout)
+    say_where(layout, lake)
+
+
 def questions_of(lake: Path) -> list[str]:
     """Three questions that the lake's release can answer; none before there is a release."""
     release = Lake.open(lake).current("releases", "all")
@@ -145,7 +152,7 @@ def _walk(layout: Layout, airflow: Airflow, conf: dict[str, Any], lake: Path) ->
     log.info("run %s (Ctrl-C leaves it running)", run_id)
     if not follow(airflow, running.DAG_ID, run_id):
         raise TryAgainError(f"the run failed; the lines above say where. It is at {airflow.url}/dags/{running.DAG_ID}")
-    say_where(layout, lake)
+    _say_where_it_answers(layout, lake)
     return EXIT_DONE
 
 

@@ -43,6 +43,7 @@ AIRFLOW_PARTS = {
 APP = "chat-app"
 HEALTHY_WITHIN_S = 240.0
 APP_READY_WITHIN_S = 120.0
+RELEASE_READY_WITHIN_S = 120.0
 DAG_ID = "arxiv_assistant"
 
 
@@ -183,16 +184,26 @@ def _wait_for_airflow(layout: Layout, airflow: Airflow) -> None:
 
 def wait_for_app(layout: Layout, port: int) -> None:
     """Return when the app answers. Raises TryAgainError with the end of its log."""
-
-    def is_ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    if failed := processes.wait_until(layout, [APP], is_ready, APP_READY_WITHIN_S):
+    if failed := processes.wait_until(layout, [APP], lambda: _is_ok(port, "/healthz"), APP_READY_WITHIN_S):
         raise TryAgainError(failed)
+
+
+def wait_for_release(layout: Layout) -> None:
+    """Return when the app has loaded its release; a large student that takes longer is said and no more."""
+    found = processes.running(layout, APP)
+    if found is None:
+        return
+    port = found.facts["port"]
+    if failed := processes.wait_until(layout, [APP], lambda: _is_ok(port, "/readyz"), RELEASE_READY_WITHIN_S):
+        log.warning("the chat has not loaded its release yet: %s", failed)
+
+
+def _is_ok(port: int, path: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _stop_postgres(layout: Layout) -> None:

@@ -23,6 +23,19 @@ CHILD = (
     "print(subprocess.Popen(sleeper).pid, flush=True); "
 )
 
+# Answers at once, and is ready from its third look on.
+LOADING_APP = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    n = 0
+    def do_GET(self):
+        Handler.n += self.path == "/readyz"
+        self.send_response(200 if self.path == "/healthz" or Handler.n > 2 else 503)
+        self.end_headers()
+    def log_message(self, *words): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Iterator[Layout]:
@@ -120,6 +133,24 @@ def test_app_that_ends_while_it_starts_fails_the_start(layout: Layout) -> None:
     with pytest.raises(TryAgainError, match="no such lake"):
         running.wait_for_app(layout, 1)
     processes.stop(layout, [running.APP])
+
+
+def test_demo_waits_until_the_app_has_loaded_its_release(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+    processes.start(layout, running.APP, [sys.executable, "-c", LOADING_APP, str(port)], os.environ, port=port)
+    running.wait_for_app(layout, port)
+    running.wait_for_release(layout)
+    assert caplog.text == ""
+    monkeypatch.setattr(running, "RELEASE_READY_WITHIN_S", 0.0)
+    processes.stop(layout, [running.APP], grace_s=0.1)
+    processes.start(layout, running.APP, [sys.executable, "-c", LOADING_APP, str(port)], os.environ, port=port)
+    running.wait_for_app(layout, port)
+    running.wait_for_release(layout)
+    assert "has not loaded its release yet" in caplog.text
+    processes.stop(layout, [running.APP], grace_s=0.1)
 
 
 def test_airflow_with_other_plugins_is_started_again(
