@@ -25,7 +25,8 @@ LAKE_FILE = "LAKE.json"
 SOURCE_PARTS = {"file": ("file",), "folder": ("folder",), "kaggle": ("kaggle", "oai"), "oai": ("oai",)}
 SOURCE_KINDS = tuple(SOURCE_PARTS)
 REMOTE_KINDS = ("kaggle", "oai")
-ARXIV_PDFS = "https://export.arxiv.org"  # arXiv's own server for programs
+# arXiv's bucket at Google, which may be asked fast but lags behind; then arXiv's own server for programs.
+ARXIV_PDFS = "gs://arxiv-dataset https://export.arxiv.org"
 SPLITS = (("train", 0.7), ("validation", 0.1), ("test", 0.2))
 
 
@@ -54,7 +55,9 @@ class Source:
         None, "kind of source; found from metadata and pdfs if not given", choices=SOURCE_KINDS
     )
     metadata: str | None = setting(None, "JSON-lines file in the form of Kaggle's arXiv file (.json, .json.gz, .zip)")
-    pdfs: str | None = setting(None, "folder of PDFs, or an http(s) address of a server that has them")
+    pdfs: str | None = setting(
+        None, "folder of PDFs, or addresses (https://, gs://) that have them, in the order to ask them"
+    )
 
     @property
     def kind(self) -> str:

@@ -40,7 +40,7 @@ PDF_REASONS = {
     "server_error": Reason("the server failed on every try (5xx)", is_retried=True),
     "timeout": Reason("no answer in time on every try", is_retried=True),
     "network": Reason("no connection, or it broke, on every try", is_retried=True),
-    "over_budget": Reason("the run's budget of files or bytes was used up before it", is_retried=True),
+    "over_budget": Reason("the run's requests or GB were used up before it", is_retried=True, counts_as_read=False),
 }
 
 DOCUMENT_REASONS = {

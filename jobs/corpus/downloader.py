@@ -28,7 +28,9 @@ class Found:
 
 
 class PdfSource(Protocol):
-    """Where PDFs come from."""
+    """Where PDFs come from; `connections` threads may fetch at once."""
+
+    connections: int
 
     def fetch(self, paper_id: str, version: int, temporary: Path) -> Fetched | Refused:
         """The PDF of the version, else of another. What is fetched from afar becomes a file in `temporary`."""
@@ -44,6 +46,7 @@ class FolderSource:
     def __init__(self, root: Path, max_pdf_mb: int, also: Iterable[folder.Identified] = ()) -> None:
         if not root.is_dir():
             raise InputMissingError(f"{root} is no folder. Give the folder that holds the PDFs: --pdfs FOLDER")
+        self.connections = 1
         self._max_pdf_mb = max_pdf_mb
         self._files: dict[str, dict[int | None, Path]] = {}
         for path in folder.pdf_files(root):

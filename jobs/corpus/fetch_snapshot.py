@@ -23,10 +23,11 @@ from jobs.core.errors import ContractError, InputMissingError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts
 from jobs.core.windows import Window
-from jobs.corpus import archive, harvest, kaggle_source, local_source, oai, snapshot, snapshot_lines
+from jobs.corpus import archive, harvest, kaggle_source, local_source, oai, pace, snapshot, snapshot_lines
 from jobs.corpus.harvest import Asked, Harvest, Newest
 from jobs.corpus.kaggle_source import KaggleServer
 from jobs.corpus.oai import OaiServer
+from jobs.corpus.pace import Pace
 from jobs.corpus.selection import select
 from jobs.corpus.web_client import Manners, WebClient
 
@@ -48,6 +49,7 @@ class Config:
     oai_url: str = setting("https://oaipmh.arxiv.org/oai", "address of arXiv's OAI-PMH server, or of a mirror")
     contact: str = setting("", "address of whoever runs this, for the server's owner; goes into the User-Agent")
     request_interval_s: float = setting(3.0, "seconds between requests; arXiv asks for 3")
+    clock_folder: str = setting("", "folder where all jobs that ask one server meet; empty: beside the lake")
 
     @property
     def max_bytes(self) -> int:
@@ -151,8 +153,8 @@ def _fetch_kaggle(config: Config, lake: Lake, task: PartTask) -> None:
     """Fetch Kaggle's newest version, unless it is the one that is here."""
     asked_at = _now()
     # No pause: Kaggle asks for none, and a version costs three requests. Bytes may take hours on a slow line.
-    manners = Manners(request_interval_s=0.0, tries=20, deadline_s=12 * 3600)
-    with WebClient(config.kaggle_url, manners, config.contact, hosts=kaggle_source.HOSTS) as client:
+    manners = Manners(tries=20, deadline_s=12 * 3600)
+    with WebClient(config.kaggle_url, manners, config.contact, pace=Pace(0.0), hosts=kaggle_source.HOSTS) as client:
         server = KaggleServer(client)
         version = server.newest_version()
         current = lake.current("snapshots", "kaggle")
@@ -195,8 +197,11 @@ def _fetch_oai(config: Config, lake: Lake, task: PartTask) -> None:
     if previous and _lacks(lake, previous, task.windows):
         previous = None
     asked = _asked(lake, previous, task.windows)
-    manners = Manners(request_interval_s=config.request_interval_s)
-    with lake.attempt(task) as attempt, WebClient(config.oai_url, manners, config.contact, hosts=oai.HOSTS) as client:
+    arxiv = pace.shared(config.clock_folder, lake.root, config.request_interval_s, config.oai_url)
+    with (
+        lake.attempt(task) as attempt,
+        WebClient(config.oai_url, Manners(), config.contact, pace=arxiv, hosts=oai.HOSTS) as client,
+    ):
         log.info("harvesting what changed since %s in %s", asked.since, " ".join(asked.sets) or "all sets")
         found = Harvest(attempt.work / "pages", OaiServer(client), asked, config.max_bytes)
         pages, until, refused = found.run()

@@ -25,7 +25,9 @@ def missing(source: Source) -> list[str]:
     if source.kind == "file" and not (source.metadata and repository_path(source.metadata).is_file()):
         sentences.append(f"--metadata {source.metadata}: no such file. Expected JSON lines, plain, .json.gz or .zip.")
     if source.pdfs and "://" not in source.pdfs and not repository_path(source.pdfs).is_dir():
-        sentences.append(f"--pdfs {source.pdfs}: no such folder. Expected a folder of PDFs, or an http(s) address.")
+        sentences.append(
+            f"--pdfs {source.pdfs}: no such folder. Expected a folder of PDFs, or addresses (https://, gs://)."
+        )
     return sentences
 
 

@@ -19,12 +19,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import httpcore
 
 from jobs.core.errors import TryAgainError, UsageError
 from jobs.corpus.network_guard import Clock, Deadline, GuardedBackend, InternalAddressError
+from jobs.corpus.pace import FORBIDDEN_WAIT_S, LONGEST_WAIT_S, Pace
 from jobs.corpus.web_addresses import WebAddresses, without_query
 
 log = logging.getLogger(__name__)
@@ -32,38 +33,51 @@ log = logging.getLogger(__name__)
 AGENT = "spark-arxiv/0.1.0"
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504})
+FORBIDS = frozenset({401, 403})
+
+# Faults without an answer: none in time, a broken connection, a body cut short, a redirect that is not followed.
+FaultKind = Literal["answer", "timeout", "network", "truncated", "astray"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Manners:
-    """How often, how long and how patiently a server is asked."""
+    """How long and how patiently a server is asked; how often says its Pace."""
 
-    request_interval_s: float = 3.0  # from request to request; arXiv's terms: one in three seconds
     tries: int = 5
     timeout_s: float = 60.0  # to connect, and for each read
     deadline_s: float = 600.0  # one request with its body
     first_wait_s: float = 5.0  # upper end of the first random wait; doubled with every try
     longest_wait_s: float = 120.0  # upper end of every random wait
-    longest_retry_after_s: float = 900.0  # a server that asks for more is asked by the next attempt of the job
     redirects: int = 3
+
+    def __post_init__(self) -> None:
+        if self.tries < 1:
+            raise UsageError(f"tries is {self.tries}: expected 1 or more.")
 
 
 class AnswerError(Exception):
-    """A request did not bring what was asked for. `status` is None if no whole answer came."""
+    """A request did not bring what was asked for. `status` is None if no whole answer came; then `kind` says why."""
 
     def __init__(
-        self, detail: str, status: int | None = None, retry_after_s: float | None = None, *, may_pass: bool
+        self,
+        detail: str,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        *,
+        may_pass: bool,
+        kind: FaultKind = "answer",
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.retry_after_s = retry_after_s
         self.may_pass = may_pass
+        self.kind = kind
 
 
 class WebClient:
-    """One connection to a server. A context manager.
+    """One connection to a server, kept open between requests only where no pause is asked for. A context manager.
 
     `contact` (an address or URL of whoever runs this) goes into the User-Agent. `hosts` are those that the server may
     redirect to beside itself. Clock, sleep and seed are for tests. Raises UsageError for a base URL that is none.
@@ -75,20 +89,27 @@ class WebClient:
         manners: Manners,
         contact: str = "",
         *,
+        pace: Pace,
         hosts: Collection[str] = (),
         clock: Clock = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         seed: int | None = None,
     ) -> None:
+        self._pace = pace
         self._addresses = WebAddresses(base_url, hosts)
         self.base_url = self._addresses.base_url
         self._manners = manners
         self._agent = agent(contact)
-        self._clock, self._sleep, self._random = clock, sleep, random.Random(seed)  # noqa: S311 - jitter
+        self._sleep, self._random = sleep, random.Random(seed)  # noqa: S311 - jitter
         self._deadline = Deadline(clock)
-        self._next_at = clock()
         backend = GuardedBackend(self._deadline, may_be_internal=self._addresses.is_internal())
-        self._pool = httpcore.ConnectionPool(ssl.create_default_context(), max_connections=1, network_backend=backend)
+        # A connection that idles through the pause would be a second one, should another process have its turn.
+        self._pool = httpcore.ConnectionPool(
+            ssl.create_default_context(),
+            max_connections=1,
+            max_keepalive_connections=0 if pace.interval_s else 1,
+            network_backend=backend,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -99,26 +120,32 @@ class WebClient:
         self._pool.close()
 
     def persist(self, ask: Callable[[], T]) -> T:
+        """As `insist`, for what the job cannot do without. Raises TryAgainError when the tries are used up."""
+        try:
+            return self.insist(ask)
+        except AnswerError as error:
+            if not error.may_pass:
+                raise
+            raise TryAgainError(
+                f"{self.base_url}: {error}, at try {self._manners.tries}. Run this again later; what was fetched is "
+                "kept."
+            ) from error
+
+    def insist(self, ask: Callable[[], T]) -> T:
         """Ask until it works or cannot; a Retry-After is waited for, else a random time that grows.
 
-        Raises AnswerError for what does not pass by itself, TryAgainError when the tries are used up.
+        Raises AnswerError when the tries are used up or it does not pass by itself, TryAgainError where the server asks
+        for a longer wait than an attempt of the job can last.
         """
-        number = 0
-        while True:
-            number += 1
+        for number in range(1, self._manners.tries):
             try:
                 return ask()
             except AnswerError as error:
                 if not error.may_pass:
                     raise
-                wait_s = self._wait_s(number, error.retry_after_s)
-                if number >= self._manners.tries or wait_s > self._manners.longest_retry_after_s:
-                    raise TryAgainError(
-                        f"{self.base_url}: {error}, at try {number}. It asks for a wait of {wait_s:.0f} s. Run this "
-                        "again later; what was fetched is kept."
-                    ) from error
-                log.info("%s: %s; asking again in %.1f s", self.base_url, error, wait_s)
-                self._sleep(wait_s)
+                if error.retry_after_s is None:  # else the pace waits before the next request
+                    self._wait_a_while(number, error)
+        return ask()
 
     def read(
         self,
@@ -149,18 +176,19 @@ class WebClient:
 
         Raises AnswerError for every status that is not `accepted` and for what the network does.
         """
-        for _ in range(self._manners.redirects + 1):
-            self._pace()
-            own = {**(headers or {}), **((secrets or {}) if self._addresses.is_own(url) else {})}
-            with contextlib.ExitStack() as stack:
-                with as_answer_error():
-                    response = stack.enter_context(self._send(url, own))
-                if response.status in accepted:
-                    yield response
-                    return
-                target = _redirect_of(url, response)
-            url = self._follow(url, target)
-        raise AnswerError(f"more than {self._manners.redirects} redirects", may_pass=False)
+        with self._pace.turn():
+            for _ in range(self._manners.redirects + 1):
+                self._pace.wait()
+                own = {**(headers or {}), **((secrets or {}) if self._addresses.is_own(url) else {})}
+                with contextlib.ExitStack() as stack:
+                    with as_answer_error():
+                        response = stack.enter_context(self._send(url, own))
+                    if response.status in accepted:
+                        yield response
+                        return
+                    target = self._redirect_of(url, response)
+                url = self._follow(url, target)
+        raise AnswerError(f"more than {self._manners.redirects} redirects", may_pass=False, kind="astray")
 
     def _send(self, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpcore.Response]:
         sent: dict[bytes | str, bytes | str] = {"User-Agent": self._agent, "Accept-Encoding": "identity"}
@@ -173,40 +201,55 @@ class WebClient:
         try:
             return self._addresses.follow(url, target)
         except ValueError as error:
-            raise AnswerError(f"{without_query(url)} redirects astray: {error}", may_pass=False) from error
+            raise AnswerError(
+                f"{without_query(url)} redirects astray: {error}", may_pass=False, kind="astray"
+            ) from error
 
-    def _pace(self) -> None:
-        wait_s = self._next_at - self._clock()
-        if wait_s > 0:
-            self._sleep(wait_s)
-        self._next_at = max(self._clock(), self._next_at) + self._manners.request_interval_s
+    def _redirect_of(self, url: str, response: httpcore.Response) -> str:
+        """Where an answer leads. Raises AnswerError if nowhere; what it says of later requests counts for all of ours.
 
-    def _wait_s(self, number: int, retry_after_s: float | None) -> float:
-        """What the server asked for, else full jitter: anything up to an upper end that doubles with every try."""
-        if retry_after_s is not None:
-            return retry_after_s
+        Raises TryAgainError if the server asks for a longer wait than an attempt of the job can last.
+        """
+        status, target = response.status, header(response, "location")
+        if status in REDIRECTS and target:
+            return target
+        detail = f"{without_query(url)} answered {status}"
+        wait_s = retry_after_s(header(response, "retry-after"))
+        if wait_s is not None:
+            self._pace.put_off(wait_s)
+        elif status in FORBIDS and self._pace.file:
+            self._pace.put_off(FORBIDDEN_WAIT_S)
+        if wait_s is not None and wait_s > LONGEST_WAIT_S:
+            raise TryAgainError(
+                f"{detail} and asks for a wait of {wait_s:.0f} s. Run this again then; what was fetched is kept."
+            )
+        raise AnswerError(detail, status, wait_s, may_pass=status in _MAY_PASS)
+
+    def _wait_a_while(self, number: int, error: AnswerError) -> None:
+        """Full jitter: anything up to an upper end that doubles with every try."""
         longest_s = min(self._manners.longest_wait_s, self._manners.first_wait_s * 2 ** (number - 1))
-        return self._random.uniform(0, longest_s)
+        wait_s = self._random.uniform(0, longest_s)
+        log.info("%s: %s; asking again in %.1f s", self.base_url, error, wait_s)
+        self._sleep(wait_s)
 
 
 @contextlib.contextmanager
-def as_answer_error() -> Iterator[None]:
+def as_answer_error(*, in_body: bool = False) -> Iterator[None]:
     """Turn what the network raises into an AnswerError; an address inside our network does not pass by itself."""
     try:
         yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise AnswerError(f"{type(error).__name__}: {error}", may_pass=True) from error
+    except httpcore.TimeoutException as error:
+        raise AnswerError(_named(error), may_pass=True, kind="timeout") from error
+    except httpcore.RemoteProtocolError as error:
+        raise AnswerError(_named(error), may_pass=True, kind="truncated" if in_body else "network") from error
+    except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        raise AnswerError(_named(error), may_pass=True, kind="network") from error
     except InternalAddressError as error:
-        raise AnswerError(str(error), may_pass=False) from error
+        raise AnswerError(str(error), may_pass=False, kind="astray") from error
 
 
-def _redirect_of(url: str, response: httpcore.Response) -> str:
-    target = header(response, "location")
-    if response.status in REDIRECTS and target:
-        return target
-    wait_s = retry_after_s(header(response, "retry-after"))
-    status = response.status
-    raise AnswerError(f"{without_query(url)} answered {status}", status, wait_s, may_pass=status in _MAY_PASS)
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def header(response: httpcore.Response, name: str) -> str | None:

@@ -81,8 +81,8 @@ def test_kind_of_a_source_follows_from_what_is_given(source: Source, kind: str) 
 @pytest.mark.parametrize(
     ("source", "pdfs"),
     [
-        (Source(source="oai"), "https://export.arxiv.org"),
-        (Source(source="kaggle"), "https://export.arxiv.org"),
+        (Source(source="oai"), "gs://arxiv-dataset https://export.arxiv.org"),
+        (Source(source="kaggle"), "gs://arxiv-dataset https://export.arxiv.org"),
         (Source(source="kaggle", pdfs="own"), "own"),
         (Source(metadata="a.jsonl"), None),
     ],

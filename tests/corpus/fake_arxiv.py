@@ -21,6 +21,7 @@ Answer = Callable[[socket.socket], bool]  # writes to the connection; True if it
 class Request:
     path: str
     headers: dict[str, str]
+    at_s: float  # monotonic
 
 
 class FakeArxiv:
@@ -28,6 +29,7 @@ class FakeArxiv:
 
     def __init__(self):
         self.requests: list[Request] = []
+        self.most_connections = 0  # at one time
         self._answers: dict[str, list[Answer]] = defaultdict(list)
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
@@ -73,9 +75,22 @@ class _Server(socketserver.ThreadingTCPServer):
     def __init__(self, *args):
         super().__init__(*args)
         self.is_closing = threading.Event()
+        self.counting = threading.Lock()
+        self.n_connections = 0
 
 
 class _Handler(socketserver.BaseRequestHandler):
+    def setup(self):
+        self._count(1)
+
+    def finish(self):
+        self._count(-1)
+
+    def _count(self, change):
+        with self.server.counting:
+            self.server.n_connections += change
+            self.server.owner.most_connections = max(self.server.owner.most_connections, self.server.n_connections)
+
     def handle(self):
         with contextlib.suppress(OSError):  # the client hangs up whenever it has seen enough
             while not self.server.is_closing.is_set() and (request := self._read()):
@@ -92,7 +107,7 @@ class _Handler(socketserver.BaseRequestHandler):
             head += block
         first, *rest = head.decode("latin-1").split("\r\n\r\n")[0].split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
-        return Request(first.split()[1], headers)
+        return Request(first.split()[1], headers, time.monotonic())
 
 
 def respond(status, body=b"", *, length=None, **headers):

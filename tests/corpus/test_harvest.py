@@ -14,6 +14,7 @@ import pytest
 from jobs.core.errors import ContractError, TryAgainError
 from jobs.corpus.harvest import MAX_EXPIRIES, Asked, Harvest, Newest, rows_of
 from jobs.corpus.oai import OaiServer
+from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
 from tests.corpus import kaggle_lines
 from tests.corpus.fake_arxiv import respond
@@ -44,7 +45,8 @@ def server() -> Iterator[FakeOai]:
 def harvest(server: FakeOai, tmp_path: Path) -> Iterator[Callable[..., Harvest]]:
     """Makes a harvest in one folder, as each attempt of a job does."""
     clock = Clock()
-    client = WebClient(server.url, Manners(request_interval_s=0.0, tries=2), clock=clock, sleep=clock.sleep, seed=1)
+    pace = Pace(0.0, clock=clock, sleep=clock.sleep)
+    client = WebClient(server.url, Manners(tries=2), pace=pace, clock=clock, sleep=clock.sleep, seed=1)
 
     def make(asked: Asked = ASKED, max_bytes: int = 10**6) -> Harvest:
         return Harvest(tmp_path / "pages", OaiServer(client), asked, max_bytes)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.core.errors import UsageError
-from jobs.corpus import http_source, network_guard
+from jobs.core.errors import TryAgainError, UsageError
+from jobs.corpus import network_guard
 from jobs.corpus.downloader import Fetched, Refused
-from jobs.corpus.http_source import HttpSource, Limits
-from jobs.corpus.pdf_addresses import PdfAddresses
+from jobs.corpus.http_source import HttpSource, PdfServers
+from jobs.corpus.pace import Pace
+from jobs.corpus.pdf_addresses import ARXIV_TEMPLATE, PdfAddresses
+from jobs.corpus.web_addresses import WebAddresses
+from jobs.corpus.web_client import Manners, WebClient
 from tests.corpus.fake_arxiv import HEAD, PDF, FakeArxiv, drip, endless, pdf, redirect, reset_after, respond, silence
 
 pytestmark = pytest.mark.slow  # children and files: a second here and there
@@ -52,12 +55,19 @@ def connect(server, clock):
     """Makes a source of the fake server; the pause between requests is 0 unless a test is about it."""
     opened = []
 
-    def make(base_url=None, contact="", *, hosts=(), template=http_source.ARXIV_TEMPLATE, **limits):
-        settings = Limits(**{"request_interval_s": 0.0, "timeout_s": 2.0, "deadline_s": 600.0, **limits})
-        source = HttpSource(
-            base_url or server.base_url, settings, contact, template=template, hosts=hosts,
-            clock=clock, sleep=clock.sleep, seed=1,
-        )  # fmt: skip
+    def make(
+        base_url=None, contact="", *, hosts=(), template=ARXIV_TEMPLATE, max_pdf_mb=100, interval_s=0.0, **manners
+    ):
+        addresses = PdfAddresses(base_url or server.base_url, template)
+        pace = Pace(interval_s, clock=clock, sleep=clock.sleep)
+        settings = Manners(**{"tries": 4, "timeout_s": 2.0, "deadline_s": 600.0, **manners})
+
+        def client():
+            return WebClient(
+                addresses.base_url, settings, contact, pace=pace, hosts=hosts, clock=clock, sleep=clock.sleep, seed=1
+            )
+
+        source = PdfServers([HttpSource(addresses, client, max_pdf_mb=max_pdf_mb)])
         opened.append(source)
         return source
 
@@ -164,7 +174,7 @@ def test_passing_trouble_that_passes_is_no_trouble(fetch, server):
 
 def test_wait_is_what_the_server_asks_for_in_seconds(fetch, clock):
     assert isinstance(fetch(respond(429, Retry_After="170"), pdf()), Fetched)
-    assert clock.sleeps == [170.0]
+    assert clock.sleeps == [pytest.approx(170, abs=0.5)]
 
 
 def test_wait_is_what_the_server_asks_for_as_a_date(fetch, clock):
@@ -178,8 +188,9 @@ def test_wait_that_makes_no_sense_is_ignored(fetch, clock):
     assert 0 <= clock.sleeps[0] <= 4
 
 
-def test_wait_beyond_the_deadline_is_not_begun(fetch, clock, server):
-    assert fetch(respond(429, Retry_After="601"), pdf()).reason == "rate_limited"
+def test_wait_that_no_attempt_can_last_ends_the_attempt(fetch, clock, server):
+    with pytest.raises(TryAgainError, match="asks for a wait of 3600 s"):
+        fetch(respond(429, Retry_After="3600"), pdf())
     assert (clock.sleeps, len(server.requests)) == ([], 1)
 
 
@@ -193,7 +204,7 @@ def test_waits_are_random_below_a_bound_that_doubles_up_to_the_longest(fetch, cl
 def test_requests_keep_their_distance_also_in_redirects(server, connect, clock, tmp_path):
     server.answer(PATH, redirect("/elsewhere"))
     server.answer("/elsewhere", pdf())
-    source = connect(request_interval_s=3.0)
+    source = connect(interval_s=3.0)
     source.fetch(PAPER, 2, tmp_path)
     assert len(server.requests) == 3
     assert clock.sleeps == [pytest.approx(3.0, abs=0.5)] * 2
@@ -201,13 +212,13 @@ def test_requests_keep_their_distance_also_in_redirects(server, connect, clock, 
 
 def test_byte_a_moment_ends_at_the_deadline(fetch):
     began = time.monotonic()
-    assert fetch(drip(HEAD + PDF), deadline_s=0.4).reason == "timeout"
+    assert fetch(drip(HEAD + PDF), deadline_s=0.4, tries=1).reason == "timeout"
     assert time.monotonic() - began < 2
 
 
 def test_headers_a_byte_a_moment_end_at_the_deadline(fetch):
     began = time.monotonic()
-    assert fetch(drip(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: y\r\n" * 50), deadline_s=0.4).reason == "timeout"
+    assert fetch(drip(b"HTTP/1.1 200 OK\r\n" + b"X-Padding: y\r\n" * 50), deadline_s=0.4, tries=1).reason == "timeout"
     assert time.monotonic() - began < 2
 
 
@@ -218,7 +229,7 @@ def test_silence_is_a_timeout(fetch, server):
 
 def test_silence_ends_at_the_deadline(fetch):
     began = time.monotonic()
-    assert fetch(silence(3), timeout_s=30.0, deadline_s=0.3).reason == "timeout"
+    assert fetch(silence(3), timeout_s=30.0, deadline_s=0.3, tries=1).reason == "timeout"
     assert time.monotonic() - began < 2
 
 
@@ -324,7 +335,7 @@ def test_redirect_to_a_host_of_the_settings_is_followed(fetch):
 
 
 def test_encryption_may_be_gained_by_a_redirect_but_not_lost():
-    addresses = PdfAddresses("http://arxiv.org")
+    addresses = WebAddresses("http://arxiv.org")
     assert addresses.follow("http://arxiv.org/pdf/1", "https://arxiv.org/pdf/1") == "https://arxiv.org/pdf/1"
     with pytest.raises(ValueError, match="encrypted"):
         addresses.follow("https://arxiv.org/pdf/1", "http://arxiv.org/pdf/1")
@@ -347,23 +358,23 @@ def test_public_name_that_turns_inwards_is_not_connected_to(server, connect, tmp
 )  # fmt: skip
 def test_base_that_is_no_address_is_refused(base_url):
     with pytest.raises(UsageError, match="no address of a server"):
-        HttpSource(base_url, Limits())
+        PdfAddresses(base_url)
 
 
-@pytest.mark.parametrize("template", ["{base}/{paper_id}", "http://x/{version}", "{base}/{number}v{version}", "{base"])
+@pytest.mark.parametrize("template", ["{base}/{paper_id}", "http://x/{version}", "{base}/{paper}v{version}", "{base"])
 def test_template_that_cannot_work_is_refused(template):
     with pytest.raises(UsageError, match=r"Try \{base\}/pdf"):
-        HttpSource("http://127.0.0.1", Limits(), template=template)
+        PdfAddresses("http://127.0.0.1", template)
 
 
 def test_contact_cannot_add_headers():
     with pytest.raises(UsageError, match="printable"):
-        HttpSource("http://127.0.0.1", Limits(), "me\r\nCookie: a=b")
+        WebClient("http://127.0.0.1", Manners(), "me\r\nCookie: a=b", pace=Pace(0.0))
 
 
 def test_no_tries_are_refused():
     with pytest.raises(UsageError, match="1 or more"):
-        Limits(tries=0)
+        Manners(tries=0)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -12,6 +12,7 @@ import pytest
 from jobs.core.errors import ContractError, InputMissingError, JobError, TryAgainError, UsageError
 from jobs.corpus import kaggle_source, kaggle_token
 from jobs.corpus.kaggle_source import KaggleServer
+from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
 from tests.corpus.fake_arxiv import redirect, reset_after, respond
 from tests.corpus.fake_kaggle import FakeKaggle, FakeStorage, zipped
@@ -42,7 +43,8 @@ def server(kaggle: FakeKaggle, storage: FakeStorage) -> Iterator[KaggleServer]:
     clock = Clock()
     with WebClient(
         kaggle.base_url,
-        Manners(request_interval_s=0.0, tries=3),
+        Manners(tries=3),
+        pace=Pace(0.0, clock=clock, sleep=clock.sleep),
         hosts=(f"127.0.0.1:{storage.port}",),
         clock=clock,
         sleep=clock.sleep,

@@ -11,6 +11,7 @@ import pytest
 from jobs.core.errors import ContractError, JobError, TryAgainError, UsageError
 from jobs.corpus import oai
 from jobs.corpus.oai import ExpiredTokenError, OaiServer
+from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
 from tests.corpus.fake_arxiv import redirect, respond
 from tests.corpus.fake_oai import FakeOai, Listed, page_xml, record_xml
@@ -49,8 +50,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def oai_server(server: FakeOai, clock: Clock) -> Iterator[OaiServer]:
-    manners = Manners(request_interval_s=0.0, timeout_s=2.0)
-    with WebClient(server.url, manners, "ada@example.org", clock=clock, sleep=clock.sleep, seed=1) as client:
+    manners, pace = Manners(timeout_s=2.0), Pace(0.0, clock=clock, sleep=clock.sleep)
+    with WebClient(server.url, manners, "ada@example.org", pace=pace, clock=clock, sleep=clock.sleep, seed=1) as client:
         yield OaiServer(client)
 
 
