@@ -160,11 +160,13 @@ def _rate(stage: Stage, lake: Lake) -> tuple[dict[str, float] | None, str]:
     """What a paper costs in this stage: from the lake's own manifests if they saw enough, else from benchmarks."""
     parts = [part for name in lake.parts(stage.dataset) if (part := lake.current(stage.dataset, name))]
     papers = sum(part.manifest.counts.read for part in parts)
-    known = benchmarked_rates().get(stage.name)
+    known = told = getattr(load(stage), "remote_rate", lambda _lake: None)(lake)
+    known = known or benchmarked_rates().get(stage.name)
     if papers < 100 or stage.grain != "window":
-        return known, "benchmarks" if known else ""
+        return known, "what arXiv's servers usually give" if told else "benchmarks" if known else ""
     seconds = sum(part.manifest.seconds for part in parts)
     size = sum(file["bytes"] for part in parts for file in part.manifest.files.values())
+    size += sum(part.manifest.extra.get("pdf_bytes", 0) for part in parts)
     fixed = known["fixed_seconds"] if known else 0.0
     return {
         "seconds_per_paper": seconds / papers,

@@ -159,6 +159,18 @@ def test_define_writes_the_definition_and_says_where(
     assert Lake.open(new).parts("snapshots") == []
 
 
+@pytest.mark.parametrize(
+    ("pdfs", "seconds"), [("gs://arxiv-dataset https://export.arxiv.org", 0.22), ("https://export.arxiv.org", 4.3)]
+)
+def test_pdfs_from_afar_cost_what_arxivs_servers_usually_give(
+    lake: Lake, plan: Plan, pdfs: str, seconds: float
+) -> None:
+    Lake.create(lake.root, point_to(lake, pdfs=pdfs).lake_file)
+    made = stage(plan(), "fetch_pdfs")
+    assert made["rate_from"] == "what arXiv's servers usually give"
+    assert (made["hours"], made["gb"]) == (round((3 * seconds + 1) / 3600, 4), round(3 * 4.3e6 / 1e9, 4))
+
+
 def test_cost_comes_from_benchmarks_until_the_lake_knows(
     lake: Lake, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
