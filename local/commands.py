@@ -32,7 +32,7 @@ def demo(layout: Layout, given: Given) -> int:
     plan = ask_plan(given.flags)
     _say_plan(plan)
     lake = absolute(plan["lake"])
-    airflow = running.start(layout, lake)
+    airflow = running.start(layout, lake, given.standing)
     if plan["to_do"] == 0:
         log.info("nothing to do: all %d windows are done", len(plan["windows"]))
         _say_where_it_answers(layout, lake)
@@ -44,7 +44,7 @@ def start(layout: Layout, given: Given) -> int:
     """Start the stack over the lake that the settings name. Triggers nothing."""
     plan = ask_plan(given.flags, is_refused=False)
     lake = absolute(plan["lake"])
-    running.start(layout, lake)
+    running.start(layout, lake, given.standing)
     for sentence in plan["missing"]:
         log.warning("before a run can end well: %s", sentence)
     say_where(layout, lake)
@@ -136,8 +136,8 @@ def say_where(layout: Layout, lake: Path | None) -> None:
 
 def _say_where_it_answers(layout: Layout, lake: Path) -> None:
     """Addresses, once the chat has loaded what the lake has released."""
-    if questions_of(lake):
-        running.wait_for_release(layout)
+    if release := Lake.open(lake).current("releases", "all"):
+        running.wait_for_release(layout, release.folder.name)
     say_where(layout, lake)
 
 

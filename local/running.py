@@ -47,9 +47,10 @@ RELEASE_READY_WITHIN_S = 120.0
 DAG_ID = "arxiv_assistant"
 
 
-def start(layout: Layout, lake: Path) -> Airflow:
-    """Bring every part up, with `lake` as the configured one.
+def start(layout: Layout, lake: Path, standing: str = "") -> Airflow:
+    """Bring every part up, with `lake` as the configured one and `standing` as flags of every run over it.
 
+    Without flags those of the last start stay, as long as the lake is the same.
     Raises TryAgainError with the log of what failed; what came up goes on, and the next start tries the rest.
     """
     begun_at = time.monotonic()
@@ -64,6 +65,8 @@ def start(layout: Layout, lake: Path) -> Airflow:
         _wait_for_airflow(layout, airflow)
         for pool, slots in POOLS.items():
             airflow.set_pool(pool, slots)
+        if standing or airflow.variable("LAKE") != str(lake):
+            airflow.set_variable("SPARK_ARXIV_SETTINGS", standing)
         airflow.set_variable("LAKE", str(lake))
         airflow.unpause(DAG_ID)
         wait_for_app(layout, app_port)
@@ -184,26 +187,31 @@ def _wait_for_airflow(layout: Layout, airflow: Airflow) -> None:
 
 def wait_for_app(layout: Layout, port: int) -> None:
     """Return when the app answers. Raises TryAgainError with the end of its log."""
-    if failed := processes.wait_until(layout, [APP], lambda: _is_ok(port, "/healthz"), APP_READY_WITHIN_S):
+    if failed := processes.wait_until(layout, [APP], lambda: _read(port, "/healthz") != "", APP_READY_WITHIN_S):
         raise TryAgainError(failed)
 
 
-def wait_for_release(layout: Layout) -> None:
-    """Return when the app has loaded its release; a large student that takes longer is said and no more."""
+def wait_for_release(layout: Layout, release_id: str) -> None:
+    """Return when the app answers with this release; a large student that takes longer is said and no more."""
     found = processes.running(layout, APP)
     if found is None:
         return
     port = found.facts["port"]
-    if failed := processes.wait_until(layout, [APP], lambda: _is_ok(port, "/readyz"), RELEASE_READY_WITHIN_S):
-        log.warning("the chat has not loaded its release yet: %s", failed)
+
+    def is_loaded() -> bool:
+        return f'"{release_id}"' in _read(port, "/readyz")
+
+    if failed := processes.wait_until(layout, [APP], is_loaded, RELEASE_READY_WITHIN_S):
+        log.warning("the chat has not loaded release %s yet: %s", release_id, failed)
 
 
-def _is_ok(port: int, path: str) -> bool:
+def _read(port: int, path: str) -> str:
+    """The body of the answer if it is 200, else nothing."""
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as answer:
-            return bool(answer.status == 200)
+            return str(answer.read(1000), "utf-8", "replace")
     except (urllib.error.URLError, OSError):
-        return False
+        return ""
 
 
 def _stop_postgres(layout: Layout) -> None:

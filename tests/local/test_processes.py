@@ -32,6 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         Handler.n += self.path == "/readyz"
         self.send_response(200 if self.path == "/healthz" or Handler.n > 2 else 503)
         self.end_headers()
+        self.wfile.write(b'{"release_id": "%d"}' % (1 if Handler.n < 5 else 2))
     def log_message(self, *words): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -142,14 +143,14 @@ def test_demo_waits_until_the_app_has_loaded_its_release(
         port = listener.getsockname()[1]
     processes.start(layout, running.APP, [sys.executable, "-c", LOADING_APP, str(port)], os.environ, port=port)
     running.wait_for_app(layout, port)
-    running.wait_for_release(layout)
+    running.wait_for_release(layout, "2")
     assert caplog.text == ""
     monkeypatch.setattr(running, "RELEASE_READY_WITHIN_S", 0.0)
     processes.stop(layout, [running.APP], grace_s=0.1)
     processes.start(layout, running.APP, [sys.executable, "-c", LOADING_APP, str(port)], os.environ, port=port)
     running.wait_for_app(layout, port)
-    running.wait_for_release(layout)
-    assert "has not loaded its release yet" in caplog.text
+    running.wait_for_release(layout, "3")
+    assert "has not loaded release 3 yet" in caplog.text
     processes.stop(layout, [running.APP], grace_s=0.1)
 
 
