@@ -94,6 +94,13 @@ class Airflow:
         except UsageError:
             self._send("POST", "/api/v2/pools", {"name": name, "slots": slots})
 
+    def variable(self, key: str) -> str | None:
+        """The value of a Variable, None if there is none."""
+        try:
+            return str(self._send("GET", f"/api/v2/variables/{quote(key)}")["value"])
+        except UsageError:
+            return None
+
     def set_variable(self, key: str, value: str) -> None:
         """Make or change a Variable."""
         body = {"key": key, "value": value}

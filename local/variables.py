@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jobs.core.definition import Definition, Source
 from jobs.core.errors import UsageError
 
 NOT_SETTINGS = {"AIRFLOW_PORT", "APP_PORT", "YES", "ARGS", "PYTHON", "PYTHON_BIN", "SHELL", "FAST"}
@@ -16,6 +18,10 @@ FORM_TEXT = ("from", "to", "goal", "profile", "only")
 FORM_NUMBER = ("max_papers_per_window",)
 ONLY_AT_START = {"lake", "name"}  # the plan made the lake; the form gets its folder
 PATHS = {"metadata", "pdfs"}
+# Of one run, or kept in LAKE.json.
+NOT_STANDING = {"from", "to", "only", "profile", *BARE, *ONLY_AT_START} | {
+    field.name for cls in (Definition, Source) for field in dataclasses.fields(cls)
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,11 @@ class Given:
         if not (self.values.get("from") and self.values.get("to")):
             raise UsageError("A backfill needs a range: make backfill FROM=2024-01-01 TO=2024-06-30 (both included).")
         return self.values["from"], self.values["to"]
+
+    @property
+    def standing(self) -> str:
+        """Flags that hold for the weekly runs to come as well, as one line."""
+        return shlex.join(_flags({name: value for name, value in self.values.items() if name not in NOT_STANDING}))
 
     def conf(self, lake: str) -> dict[str, Any]:
         """The trigger form's fields; what the form has no field for goes into `settings` as flags."""

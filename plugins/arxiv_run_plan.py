@@ -5,6 +5,7 @@ The first task asks `python -m jobs plan` before the hours begin and hands its w
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import logging
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from arxiv_job_process import JobProcess, job_place, raise_for, settings_words
+from arxiv_job_process import JobProcess, configured, job_place, raise_for, settings_words
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,15 @@ PASSED_ON = ("lake", "profile", "goal", "only", "max_papers_per_window")  # form
 
 @dataclass(frozen=True)
 class Asked:
-    """How a run came to be. `interval` is its data interval [start, end) in days, None for a run without dates."""
+    """How a run came to be. `interval` is its data interval [start, end) in days, None for a run without dates.
+
+    `standing` are flags that hold for every run (SPARK_ARXIV_SETTINGS).
+    """
 
     params: Mapping[str, Any]
     run_type: str
     interval: tuple[dt.date, dt.date] | None
+    standing: str = ""
 
     @property
     def form_range(self) -> list[str]:
@@ -51,8 +56,10 @@ class Asked:
 
     @property
     def flags(self) -> list[str]:
-        """Flags of every stage, without the range."""
+        """Flags of every stage, without the range. Of two the later wins: for a schedule nobody filled in the form."""
         words = settings_words({name: self.params[name] for name in PASSED_ON})
+        standing = shlex.split(self.standing)
+        words = [*words, *standing] if self.run_type == "scheduled" else [*standing, *words]
         if self.run_type == "backfill":
             words += [] if self.params["only"] else ["--only", "window"]
         return words + shlex.split(self.params["settings"] or "")
@@ -71,6 +78,7 @@ def make_run_plan(asked: Asked) -> RunPlan | None:
 
     Raises AirflowFailException with the jobs' own sentence where the run could not end well.
     """
+    asked = dataclasses.replace(asked, standing=configured("SPARK_ARXIV_SETTINGS") or "")
     range_flags = asked.form_range
     if not range_flags and asked.run_type == "backfill":
         range_flags = asked.interval_range

@@ -43,6 +43,13 @@ def test_form_gets_its_fields_and_the_rest_as_settings(tmp_path: Path) -> None:
     assert conf == {"lake": "/l", "from": "2024-01-01", "max_papers_per_window": 3}
 
 
+def test_weekly_runs_keep_what_neither_one_run_nor_the_lake_is_about() -> None:
+    words = {"FROM": "2024-01-01", "TO": "2024-01-07", "CATEGORIES": "cs.CL", "PDFS": "p", "LAKE": "x", "UPGRADE": "1"}
+    kept = given(**words, PROFILE="t4", CONTACT="me@x.org", GOAL="index", MAX_PAPERS_PER_WINDOW="20").standing
+    assert kept == "--contact me@x.org --goal index --max-papers-per-window 20"
+    assert given(**words).standing == ""
+
+
 def test_number_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a whole number"):
         given(MAX_PAPERS_PER_WINDOW="many").conf("/l")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_run_without_dates_leaves_them_to_the_jobs(jobs: Script) -> None:
     home = jobs(plan=plan_answer())
     assert run_plan("manual").flags[-2:] == ["--window", "W"]
     assert asked_range(home) == []
+
+
+@pytest.mark.parametrize(("run_type", "goal"), [("manual", "student"), ("scheduled", "index")])
+def test_standing_settings_hold_for_every_run_and_give_way_to_a_form_that_was_filled_in(
+    jobs: Script, monkeypatch: pytest.MonkeyPatch, run_type: str, goal: str
+) -> None:
+    jobs(plan=plan_answer())
+    monkeypatch.setenv("SPARK_ARXIV_SETTINGS", "--goal index --contact 'Ada <ada@example.org>'")
+    flags = run_plan(run_type, WEEK).flags
+    assert flags[flags.index("--contact") + 1] == "Ada <ada@example.org>"
+    assert [word for before, word in itertools.pairwise(flags) if before == "--goal"][-1] == goal
 
 
 def test_settings_of_the_form_become_flags(jobs: Script) -> None:
