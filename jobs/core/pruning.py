@@ -73,6 +73,14 @@ def prune(lake: Lake, config: PruneConfig, tell: Callable[[str], None], *, is_dr
     tell(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
 
 
+def prune_pdfs(lake: Lake, config: PruneConfig, tell: Callable[[str], None]) -> None:
+    """Sweep the PDFs whose documents are published, if they may go: a backfill's runs end before any release."""
+    if config.keep_pdfs == "until_extracted":
+        broom = _Broom(lake, lambda _line: None, is_dry=False)
+        _prune_pdfs(lake, kept_folders(lake), config, broom)
+        tell(f"removed {broom.n_removed} PDFs that are read by now, {broom.size_bytes} bytes")
+
+
 def kept_folders(lake: Lake) -> set[Path]:
     """Folders of the published parts that must stay: current ones, their kin, and what these name as inputs.
 

@@ -3,8 +3,8 @@
 A stage's module offers `VERSION`, `Config` and `run(config, lake, tasks)`. Where the rule of this file does not fit,
 it also offers `parts(config, lake, windows)` (names of its parts), `inputs(lake, part)`, or
 `stale(config, lake, part, windows)` (why a part that is made has to be made again, for stages that ask the outside
-world). A true `CHECKS_BEFORE_POINTER` says that a published folder is not yet good enough to be current; a true
-`PRUNES_AFTER`, that the lake is swept once the stage's parts are made.
+world). A true `CHECKS_BEFORE_POINTER` says that a published folder is not yet good enough to be current;
+`PRUNES_AFTER`, what is swept once the stage's parts are made: the `lake`, or only the `pdfs` that are read by now.
 """
 
 from __future__ import annotations
@@ -68,18 +68,19 @@ def make_parts(stage: Stage, module: ModuleType, request: Request, tasks: Sequen
         to_do = [task for task in to_do if not _repoint(request.lake, task)]
     if to_do:
         module.run(config, request.lake, to_do)
-        if getattr(module, "PRUNES_AFTER", False):
-            _prune(request)
+        if prunes := getattr(module, "PRUNES_AFTER", ""):
+            _prune(request, prunes)
     report(stage, request.lake, tasks, getattr(config, "min_yield_01", None))
 
 
-def _prune(request: Request) -> None:
+def _prune(request: Request, what: str) -> None:
     """Sweep the lake. What was made serves already, so a failure is told and fails nothing."""
-    from jobs.core.pruning import PruneConfig, prune  # it imports the command line, which imports us
+    from jobs.core import pruning  # it imports the command line, which imports us
 
-    config: PruneConfig = resolve(PruneConfig, request.layers).values
+    config: pruning.PruneConfig = resolve(pruning.PruneConfig, request.layers).values
+    sweep = {"lake": pruning.prune, "pdfs": pruning.prune_pdfs}[what]
     try:
-        prune(request.lake, config, log.info)
+        sweep(request.lake, config, log.info)
     except (JobError, OSError) as error:
         log.warning(
             "the lake was not pruned: %s. What was made stands; sweep it later: python -m jobs prune --lake %s",

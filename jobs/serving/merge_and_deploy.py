@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 1
 CHECKS_BEFORE_POINTER = True
-PRUNES_AFTER = True
+PRUNES_AFTER = "lake"
 PASSAGES_FILE = "passages.parquet"
 PASSAGE_COLUMNS = ["paper_id", "title", "text", "submitted_at", "kind"]
 REPORT_FILES = ("report.json", "report.html")

@@ -165,7 +165,7 @@ def test_prune_removes_archives_of_other_programs_once_no_stage_runs(made: Lake)
 
 def test_stage_that_prunes_after_sweeps_once_its_part_is_current(made: Lake) -> None:
     last = toy.chunk()
-    last.PRUNES_AFTER = True
+    last.PRUNES_AFTER = "lake"
     toy.make(last, made, suffix="!")
     assert key_folders(made, "chunks") == {str(made.current_key("chunks", WINDOWS[0]))[:12]}
 
@@ -173,7 +173,7 @@ def test_stage_that_prunes_after_sweeps_once_its_part_is_current(made: Lake) -> 
 def test_pruning_that_fails_is_told_and_fails_no_stage(made: Lake, caplog: pytest.LogCaptureFixture) -> None:
     (made.part_folder("documents", WINDOWS[1]) / "CURRENT").write_text("0" * 64)
     last = toy.chunk()
-    last.PRUNES_AFTER = True
+    last.PRUNES_AFTER = "lake"
     toy.make(last, made, windows=WINDOWS[:1], suffix="!")
     assert len(key_folders(made, "chunks")) == 2
     assert "the lake was not pruned" in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import Counter
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def papers_of(tmp_path: Path) -> Lake:
     return stage_lake(tmp_path / "lake", Source(metadata="none.jsonl", pdfs="none"))
 
 
-def put(lake: Lake, **pdfs: bytes) -> None:
+def put(lake: Lake, part: str = WEEK, **pdfs: bytes) -> None:
     """Publish papers and their PDFs as if they had been fetched: name -> content of the file."""
     papers, rows = [], []
     for name, content in sorted(pdfs.items()):
@@ -59,8 +60,8 @@ def put(lake: Lake, **pdfs: bytes) -> None:
         path.write_bytes(content)
         papers.append(identity)
         rows.append(identity | {"status": "ok", "path": path.name, "sha256": sha256, "size_bytes": len(content)})
-    publish_rows(lake, "papers", papers)
-    publish_rows(lake, "pdfs", rows)
+    publish_rows(lake, "papers", papers, part=part)
+    publish_rows(lake, "pdfs", rows, part=part)
 
 
 def note(number: int = 2401002) -> bytes:
@@ -301,3 +302,21 @@ def test_two_windows_are_read_in_one_job(tmp_path: Path) -> None:
     make("extract_text", lake, windows=(WEEK, NEXT_WEEK))
     assert LocalContext.n_jobs == before + 1
     assert lake.parts("documents") == [WEEK, NEXT_WEEK]
+
+
+@pytest.mark.parametrize(("kept", "n_windows", "most"), [("until_extracted", 5, 1), ("always", 3, 3)])
+def test_pdfs_of_a_backfill_go_as_soon_as_their_windows_are_read(
+    tmp_path: Path, kept: str, n_windows: int, most: int, soak: int
+) -> None:
+    """Runs of a window each, none of which ends in a release; 50 in make soak."""
+    n_windows *= soak if kept == "until_extracted" else 1
+    lake, n_files = papers_of(tmp_path), []
+    first = date(2024, 1, 1)
+    for number in range(n_windows):
+        start, end = first + timedelta(weeks=number), first + timedelta(weeks=number + 1)
+        put(lake, f"{start}_{end}", **{f"n{number + 1:05d}": paper() + b"\n%%%d\n" % number})
+        n_files.append(len(list(lake.pdf_files.iterdir())))
+        make("extract_text", lake, windows=(f"{start}_{end}",), keep_pdfs=kept)
+    assert max(n_files) == most
+    assert len(lake.parts("documents")) == n_windows
+    assert why("extract_text", lake) == "up to date", "a window whose PDFs are gone stays done"
