@@ -27,7 +27,7 @@ PAPER_REASONS = {
 
 PDF_REASONS = {
     "not_there": Reason("the folder has no PDF of the paper", counts_as_read=False),
-    "withdrawn": Reason("the paper was withdrawn: there is no PDF"),
+    "withdrawn": Reason("the paper was withdrawn: there is no PDF", counts_as_read=False),
     "not_found": Reason("the server has no version of the PDF (404)"),
     "blocked": Reason("the server may not hand it out for legal reasons (451)"),
     "forbidden": Reason("the server refuses (401, 403)", is_retried=True),
