@@ -60,6 +60,7 @@ def start(layout: Layout, lake: Path, standing: str = "") -> Airflow:
         start_postgres(layout)
         env = airflow_environment(layout, airflow_port, app_port)
         migrate(layout, env)
+        was_stopped = processes.running(layout, "scheduler") is None
         start_airflow(layout, airflow_port, env)
         start_app(layout, app_port, lake)
         _wait_for_airflow(layout, airflow)
@@ -68,10 +69,23 @@ def start(layout: Layout, lake: Path, standing: str = "") -> Airflow:
         if standing or airflow.variable("LAKE") != str(lake):
             airflow.set_variable("SPARK_ARXIV_SETTINGS", standing)
         airflow.set_variable("LAKE", str(lake))
+        if was_stopped:
+            end_cut_off_runs(airflow)
         airflow.unpause(DAG_ID)
         wait_for_app(layout, app_port)
     log.info("the stack is up after %.0f s", time.monotonic() - begun_at)
     return airflow
+
+
+def end_cut_off_runs(airflow: Airflow) -> None:
+    """End runs that somebody started and a stop of the stack cut off: the next one would wait behind them.
+
+    Scheduled runs and backfills go on by themselves.
+    """
+    for state in ("running", "queued"):
+        for run in airflow.runs(DAG_ID, run_type="manual", state=state):
+            airflow.end_run(DAG_ID, run["dag_run_id"], "failed")
+            log.info("ended run %s, which was cut off; the next goes on where it was", run["dag_run_id"])
 
 
 def start_postgres(layout: Layout) -> None:
