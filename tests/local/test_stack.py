@@ -179,10 +179,10 @@ def test_second_assistant_stands_beside_the_first_and_grows_by_three_papers(
     assert keys(lake) == before
 
 
-def wait_for_backfill(airflow: Airflow, n_runs: int) -> list[dict[str, Any]]:
+def wait_for_backfill(airflow: Airflow, n_runs: int, since: str = "") -> list[dict[str, Any]]:
     deadline = time.monotonic() + 400
     while time.monotonic() < deadline:
-        runs = airflow.runs(DAG_ID, run_type="backfill")
+        runs = [run for run in airflow.runs(DAG_ID, run_type="backfill") if run["data_interval_start"] >= since]
         if len(runs) == n_runs and all(run["state"] in ("success", "failed") for run in runs):
             return runs
         time.sleep(1)
