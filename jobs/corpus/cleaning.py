@@ -50,6 +50,8 @@ JOINED_PREFIXES = frozenset(_JOINED.split())
 def clean_characters(text: str, counts: Counter[str]) -> str:
     """The text without invisible characters, with accents on their letters, single blanks, in NFC."""
     if text.isascii() and "`" not in text:
+        if text.isprintable():
+            return " ".join(text.split())
         return _BLANKS.sub(" ", _drop(text, _INVISIBLE, "control_chars", counts)).strip()
     text = _drop(text, _INVISIBLE, "control_chars", counts)
     text = _fold(text, counts)

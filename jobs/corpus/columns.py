@@ -191,12 +191,15 @@ def _wide_zones(wide: list[Line]) -> list[tuple[float, float]]:
 def _by_height(lines: list[Line]) -> list[Line]:
     """Blocks of the file from top to bottom; those that share a height stay in the order of the file."""
     groups: list[list[Line]] = []
+    block, last_top = -1, 0.0
     for line in lines:
-        if groups and groups[-1][-1].block == line.block and line.top >= groups[-1][-1].top - 2 * line.size:
+        top = line.top
+        if line.block == block and top >= last_top - 2 * line.size:
             groups[-1].append(line)
         else:
             groups.append([line])
-    spans = sorted((min(x.top for x in group), max(x.bottom for x in group), i) for i, group in enumerate(groups))
+        block, last_top = line.block, top
+    spans = sorted([(min([x.top for x in group]), max([x.bottom for x in group]), i) for i, group in enumerate(groups)])
     ordered: list[Line] = []
     cluster: list[int] = []
     lowest = float("-inf")
@@ -244,13 +247,15 @@ def join_pieces(lines: list[Line]) -> list[Line]:
 
 def _continues(a: Line, b: Line) -> bool:
     """Whether b stands on a's line: same baseline, or a sub- or superscript right beside it."""
-    size = max(a.size, b.size)
+    size = a.size if a.size > b.size else b.size
     shift = abs(b.base - a.base)
+    if shift > 0.75 * size:
+        return False
     gap = b.x0 - a.x1
     if shift <= 0.2 * size:
         return b.x0 > a.x0 and (gap > -0.7 * size or (gap > -1.6 * size and b.x1 > a.x1))
     is_script = min(a.size, b.size) <= 0.8 * size or max(a.math_01, b.math_01) > 0.5
-    return is_script and shift <= 0.75 * size and -0.9 * size <= gap <= 0.6 * size and b.x0 > a.x0
+    return is_script and -0.9 * size <= gap <= 0.6 * size and b.x0 > a.x0
 
 
 def _glue(a: Line, b: Line) -> Line:

@@ -54,15 +54,16 @@ def _key(line: Line) -> tuple[int, str]:
     return round(line.base / 4), _DIGITS.sub("#", line.text.strip())[:60]
 
 
-def _in_margin(line: Line, page: Page) -> bool:
-    return line.base < MARGIN_01 * page.height or line.top > (1 - MARGIN_01) * page.height
+def _in_margins(lines: list[Line], page: Page) -> list[Line]:
+    head, foot = MARGIN_01 * page.height, (1 - MARGIN_01) * page.height
+    return [line for line in lines if line.base < head or line.top > foot]
 
 
 def running_heads(pages: list[Page]) -> set[tuple[int, str]]:
     """Keys (height, text with digits as #) of lines that come back on many pages; odd and even pages apart."""
     seen: dict[int, Counter[tuple[int, str]]] = defaultdict(Counter)
     for page in pages:
-        keys = {_key(line) for line in page.lines if _in_margin(line, page)}
+        keys = {_key(line) for line in _in_margins(page.lines, page)}
         # A number alone may be that of a section at the top of a column: `drop_heads` looks at its place instead.
         seen[page.number % 2].update({key for key in keys if any(char.isalpha() for char in key[1])})
     total = seen[0] + seen[1]
@@ -75,30 +76,27 @@ def running_heads(pages: list[Page]) -> set[tuple[int, str]]:
 
 def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) -> Page:
     """The page without running heads, feet, page numbers and notices of the publisher."""
-    gone: set[int] = set()
-    heights: list[float] = []
-    for line in page.lines:
-        if not _in_margin(line, page):
-            continue
-        is_notice = bool(_NOTICE.match(line.text.strip())) and len(line.text) < 120
-        if is_notice or _key(line) in heads:
-            gone.add(id(line))
-            heights += [line.base] if is_notice else []
-    for line in page.lines:  # what stands beside a notice belongs to it: a date, a page number
-        if any(abs(line.base - height) < 1.0 for height in heights):
-            gone.add(id(line))
-    counts["running_heads"] += len(gone)
-    return _without_page_number(page._replace(lines=[line for line in page.lines if id(line) not in gone]), counts)
+    margins = _in_margins(page.lines, page)
+    notices = [line for line in margins if _is_notice(line.text.strip())]
+    gone = {id(line) for line in margins if _key(line) in heads} | set(map(id, notices))
+    heights = [line.base for line in notices]
+    if heights:  # what stands beside a notice belongs to it: a date, a page number
+        gone |= {id(line) for line in page.lines if any(abs(line.base - height) < 1.0 for height in heights)}
+    if gone:
+        counts["running_heads"] += len(gone)
+        page = page._replace(lines=[line for line in page.lines if id(line) not in gone])
+    return _without_page_number(page, counts)
 
 
 def _without_page_number(page: Page, counts: Counter[str]) -> Page:
     lines = page.lines
     if not lines:
         return page
-    top, bottom = min(line.base for line in lines), max(line.base for line in lines)
+    bases = [line.base for line in lines]
+    top, bottom = min(bases), max(bases)
     kept = []
-    for line in lines:
-        is_edge = line.base - top < line.size or bottom - line.base < line.size
+    for line, base in zip(lines, bases, strict=True):
+        is_edge = base - top < line.size or bottom - base < line.size
         if is_edge and _NUMBER.match(line.text.strip()) and _is_alone(line, page):
             counts["page_numbers"] += 1
         else:
@@ -150,10 +148,14 @@ def _common_offset(offsets: list[set[int]]) -> int | None:
 
 def _offsets(row: Row, page: Page) -> set[int]:
     """By how much the numbers at either end of a row differ from the page's place in the document."""
-    if not row or not _in_margin(row[0], page) or sum(len(line.text) for line in row) > MAX_HEAD_CHARS:
+    if not _in_margins(row[:1], page) or sum(len(line.text) for line in row) > MAX_HEAD_CHARS:
         return set()
     ends = [match[0] for line in row for match in (_STARTS.match(line.text), _ENDS.search(line.text)) if match]
     return {int(number) - page.number for number in ends}
+
+
+def _is_notice(text: str) -> bool:
+    return len(text) < 120 and bool(_NOTICE.match(text))
 
 
 def _is_alone(line: Line, page: Page) -> bool:
@@ -198,7 +200,7 @@ def _is_outside(column: list[Line], page: Page) -> bool:
 
 def drop_contents(lines: list[Line], counts: Counter[str]) -> list[Line]:
     """The lines of a page without its table of contents: entries below that title, or five with dotted leaders."""
-    leaders = [line for line in lines if _LEADERS.search(line.text)]
+    leaders = [line for line in lines if line.text.count(".") > 3 and _LEADERS.search(line.text)]
     entries = _entries_below_title(lines)
     if len(entries) < MIN_ENTRIES and len(leaders) < MIN_LEADERS:
         return lines

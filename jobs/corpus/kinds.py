@@ -54,21 +54,24 @@ def _kind(piece: Piece, style: Style) -> str:
         return "caption"
     if piece.kind == "formula":
         return "formula"
-    n_rows = sum(line.cells > 1 for line in piece.lines)
-    is_math = sum(line.math_01 for line in piece.lines) > 0.2 * len(piece.lines)
-    if (
-        not is_math
-        and n_rows >= 0.6 * len(piece.lines)
-        and sum(line.cells for line in piece.lines) >= 2.4 * len(piece.lines)
-    ):
+    if _is_table(piece.lines):
         return "table"
-    main = max(piece.lines, key=lambda line: len(line.text))  # the first line may be the index of a formula
-    n_chars = sum(len(line.text) for line in piece.lines)
+    lengths = [len(line.text) for line in piece.lines]
+    main = piece.lines[lengths.index(max(lengths))]  # the first line may be the index of a formula
+    n_chars = sum(lengths)
     if n_chars > PROSE_CHARS and n_chars > 30 * len(piece.lines) and main.size > LABEL_SIZE * style.size:
         return "paragraph"
     text = " ".join([line.text for line in piece.lines])
     is_name = text.strip(" .:").lower() in SECTION_NAMES
     return "paragraph" if is_name or BULLET.match(text) or _is_readable(text, main, style) else "debris"
+
+
+def _is_table(lines: list[Line]) -> bool:
+    """Most lines have several cells, and few have signs of formulas."""
+    cells = [line.cells for line in lines]
+    if sum(cells) < 2.4 * len(lines) or sum([n > 1 for n in cells]) < 0.6 * len(lines):
+        return False
+    return sum([line.math_01 for line in lines]) <= 0.2 * len(lines)
 
 
 def _is_readable(text: str, main: Line, style: Style) -> bool:

@@ -122,7 +122,7 @@ def _read_pages(
             log.info("page skipped: %s", error)
             continue
         pages.append(page)
-        n_chars += sum(len(line.text) for line in page.lines)
+        n_chars += sum([len(line.text) for line in page.lines])
         if max_text_chars is not None and n_chars > max_text_chars:
             raise Rejected("text_too_long", f"more than {max_text_chars} characters on {number + 1} of {n_pages} pages")
     if error and not pages:

@@ -326,8 +326,9 @@ def _with_gaps(spans: list[dict[str, Any]]) -> str:
 
 def _mixed(spans: list[dict[str, Any]], looks: list[Look], text: str) -> tuple[dict[str, Any], float, float, float]:
     """(span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
+    lengths = list(map(len, map(_TEXT, spans)))
     n_of: dict[Look, int] = {}
-    for look, n in zip(looks, map(len, map(_TEXT, spans)), strict=True):
+    for look, n in zip(looks, lengths, strict=True):
         n_of[look] = n_of.get(look, 0) + n
     sizes: dict[float, int] = {}
     for look, n in n_of.items():
@@ -335,15 +336,14 @@ def _mixed(spans: list[dict[str, Any]], looks: list[Look], text: str) -> tuple[d
     # Small capitals are capitals of a smaller size: what counts is the size that they are set in.
     size = max(sizes) if len(sizes) > 1 and len(text) > 2 and text.isupper() else max(sizes, key=sizes.__getitem__)
     # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
-    main = max([span for span in spans if span["size"] == size], key=_text_length)
+    longest, main = 0, 0
+    for i, n in enumerate(lengths):
+        if n > longest and looks[i].size == size:
+            longest, main = n, i
     n_chars = max(1, len(text))
     bold = sum([n for look, n in n_of.items() if look.is_bold])
     in_math = sum([n for look, n in n_of.items() if look.is_math])
-    return main, size, bold / n_chars, in_math / n_chars
-
-
-def _text_length(span: dict[str, Any]) -> int:
-    return len(span["text"])
+    return spans[main], size, bold / n_chars, in_math / n_chars
 
 
 def _without_bad_glyphs(spans: list[dict[str, Any]], counts: Counter[str]) -> str:

@@ -33,7 +33,7 @@ STATEMENT = re.compile(
 )
 SECTION_NUMBER = re.compile(r"(?:Appendix )?(?:\d{1,2}(?:\.\d{1,2})*|[A-Z](?:\.\d{1,2})+|[IVX]+\.)\.?\s+[A-Z]")
 TITLE_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})*|[A-Z]|[IVX]+)[.)]?\s+[A-Z]")
-TERMINAL = ".?!:;"
+TERMINAL = frozenset(".?!:;")
 FOOTNOTE_SIZE = 0.93  # of the size of prose, at most
 _FUNCTION_NAMES = (
     "log exp min max arg sup inf lim sin cos tan det dim ker diag subject and for all otherwise if where such that"
@@ -174,13 +174,15 @@ def _piece(group: list[Line], formula: bool, before: list[Piece], run: Run, styl
 
 def is_formula(line: Line, run: Run) -> bool:
     """A displayed formula or a part of one: few words, many signs, away from the column's left edge."""
+    is_inset = line.x0 - run.left > 1.2 * line.size
+    if line.math_01 == 0 and not is_inset:
+        return False
     text = line.text.strip()
-    if len(text) > 90 or (line.math_01 == 0 and line.x0 - run.left <= 1.2 * line.size):
+    if len(text) > 90:
         return False
     n_words = sum(word.lower() not in _FUNCTIONS for word in WORD.findall(text))
     if n_words > 2 and (n_words > 4 or line.math_01 < 0.3 or not _RELATION.search(text)):
         return False
-    is_inset = line.x0 - run.left > 1.2 * line.size
     n_letters = sum(map(str.isalpha, text))
     is_signs = n_letters < 0.5 * len(text.replace(" ", ""))
     if line.math_01 > 0.3 or (is_signs and line.math_01 > 0):
@@ -190,7 +192,7 @@ def is_formula(line: Line, run: Run) -> bool:
 
 def ends_sentence(text: str) -> bool:
     """Whether the text ends with the mark of a finished sentence or clause."""
-    return text.rstrip().rstrip(_CLOSERS)[-1:] in tuple(TERMINAL)
+    return text.rstrip().rstrip(_CLOSERS)[-1:] in TERMINAL
 
 
 def _begins_piece(group: list[Line], line: Line, run: Run, style: Style, formula: bool) -> bool:
@@ -234,6 +236,8 @@ def _ends_italic_heading(group: list[Line], line: Line, run: Run) -> bool:
 
 def _begins_by_text(last: Line, line: Line, is_apart: bool) -> bool:
     text = line.text.lstrip()
+    if not text[:1].isupper():  # as all captions and statements are
+        return False
     match = CAPTION.match(text)
     if match and match["mark"]:  # "as is shown in / Figure 1. Then": a full stop may end a sentence of prose
         return match["mark"] != "." or is_apart or ends_sentence(last.text)

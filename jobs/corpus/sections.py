@@ -48,7 +48,7 @@ class Heading:
 
 def squeeze(text: str) -> str:
     """Letters and digits alone, lower case, without accents: what a bookmark and its heading share."""
-    return _JUNK.sub("", unicodedata.normalize("NFKD", text).lower())
+    return _JUNK.sub("", (text if text.isascii() else unicodedata.normalize("NFKD", text)).lower())
 
 
 def bare_name(text: str) -> str:
