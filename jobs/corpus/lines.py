@@ -12,30 +12,24 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jobs.corpus.looks import MIN_VISIBLE_SIZE, PAINTED, Look, Looks, font_kind, is_white
 
 if TYPE_CHECKING:
     import pymupdf
 
 BAD_GLYPH = "\ufffd"
-MIN_VISIBLE_SIZE = 2.0  # points; nobody reads less on paper
-WHITE = 0xF0  # every channel above this is white to the eye
-PAINTED = 0x10 | 0x20  # char_flags of MuPDF 1.26 and later: filled, stroked. Neither: render mode 3
-SUPERSCRIPT, BOLD = 1, 16  # span flags of PyMuPDF
 GAP = 0.2  # of the font size: a blank between words, where kerning and italics stay below
 UPRIGHT = 0.98  # cosine of the writing direction
-MATH_FONT = re.compile(
-    r"CMMI|CMSY|CMEX|CMBSY|MSAM|MSBM|EUFM|EUSM|RSFS|LASY|Math|^(Symbol|[rp]?txmi|txsy|txex|t1xmi|NewTXMI|pxmi|pxsy|pxex"
-    r"|MTMI|MTSY|MTEX|stmary|esint|wasy|bbm|dsrom|ntxmi|ntxsy|ntxex)",
-    re.IGNORECASE,
-)
-BOLD_FONT = re.compile(r"Bold|Medi\b|CMBX|CMB1|SFBX|-Bd|Black|Semibold|Heavy", re.IGNORECASE)
 RUN_IN_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})+|[A-Z](?:\.\d{1,2})+)\.?(?=\s|$)")
 TITLE_END = re.compile(r"[.:?!](?=\s+[A-Z])")
 
 Box = tuple[float, float, float, float]
+
+_PLACED_TEXT = itemgetter("text", "size", "bbox")
+_TEXT = itemgetter("text")
 
 
 class Line(NamedTuple):
@@ -83,58 +77,6 @@ class Page(NamedTuple):
     rotated: list[str]
 
 
-@lru_cache(maxsize=4096)
-def font_kind(name: str) -> tuple[bool, bool]:
-    """Whether a font is bold, and whether it is made for formulas, by its name."""
-    bare = name.split("+")[-1]
-    return bool(BOLD_FONT.search(bare)), bool(MATH_FONT.search(bare))
-
-
-class Look:
-    """How a span is set; one object for each look, so that they are compared and counted by identity.
-
-    `is_suspect`: text that looks so may be invisible (white text is, on white alone).
-    """
-
-    __slots__ = ("font", "is_bold", "is_math", "is_raised", "is_suspect", "size")
-
-    def __init__(self, font: str, size: float, flags: int, is_suspect: bool) -> None:
-        is_bold, self.is_math = font_kind(font)
-        self.font = font.split("+")[-1]
-        self.size = size
-        self.is_bold = is_bold or bool(flags & BOLD)
-        self.is_raised = bool(flags & SUPERSCRIPT)
-        self.is_suspect = is_suspect
-
-
-@lru_cache(maxsize=4096)
-def look_of(font: str, size: float, flags: int, color: int, alpha: int, painted: int) -> Look:
-    """The look with these properties of a span; `painted` are its `char_flags` as far as they are in PAINTED."""
-    return Look(font, size, flags, alpha == 0 or not painted or size < MIN_VISIBLE_SIZE or _is_white(color))
-
-
-# Most of the spans' cost in Python is looking into their dicts: these do it in C.
-_PROPERTIES = itemgetter("font", "size", "flags", "color", "alpha", "char_flags")
-_PLACED_TEXT = itemgetter("text", "size", "bbox")
-_TEXT = itemgetter("text")
-
-
-class _Looks(dict[tuple[Any, ...], Look]):
-    """Properties of a span -> its look.
-
-    MuPDF begins a span at every blank that it infers from a wide gap and marks it in `char_flags`: two thirds of all
-    spans. They share a look with the words beside them.
-    """
-
-    def __missing__(self, key: tuple[Any, ...]) -> Look:
-        *properties, char_flags = key
-        look = self[key] = look_of(*properties, char_flags & PAINTED)
-        return look
-
-    def of(self, spans: list[dict[str, Any]]) -> list[Look]:
-        return list(map(self.__getitem__, map(_PROPERTIES, spans)))
-
-
 @contextmanager
 def plain_boxes() -> Iterator[None]:
     """MuPDF's own boxes and font names inside the block.
@@ -170,7 +112,7 @@ def read_page(page: pymupdf.Page, number: int, counts: Counter[str]) -> Page:
     rotated: list[str] = []
     blocks = _upright(blocks, raw, rotated, counts)
     width, height = raw["width"], raw["height"]
-    known = _Looks()
+    known = Looks()
     spots: list[Box] | None = None
     kept = []
     for block, line in blocks:
@@ -224,10 +166,6 @@ def _turn(line: dict[str, Any], raw: dict[str, Any], rising: bool) -> dict[str, 
     return {**line, "spans": spans}
 
 
-def _is_white(color: int) -> bool:
-    return (color >> 16) > WHITE and ((color >> 8) & 255) > WHITE and (color & 255) > WHITE
-
-
 def _painted_spots(page: pymupdf.Page) -> list[Box]:
     """Boxes of what is painted on the page besides text: white text on them can be seen."""
     painted = page.get_bboxlog()  # type: ignore[no-untyped-call]
@@ -252,7 +190,7 @@ def _is_hidden(span: dict[str, Any], raw: dict[str, Any], spots: list[Box]) -> b
     x0, y0, x1, y1 = span["bbox"]
     if x1 <= 0 or y1 <= 0 or x0 >= raw["width"] or y0 >= raw["height"]:
         return True
-    if not _is_white(span["color"]):
+    if not is_white(span["color"]):
         return False
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     return not any(box[0] <= x <= box[2] and box[1] <= y <= box[3] for box in spots)
