@@ -10,6 +10,7 @@ Only the standard library, orjson, pymupdf and the reading function are imported
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
@@ -281,6 +282,7 @@ def serve(channel: socket.socket) -> None:
     read = load_function(settings.function)
     for be_quiet in (_mupdf().TOOLS.mupdf_display_errors, _mupdf().TOOLS.mupdf_display_warnings):
         be_quiet(False)
+    gc.freeze()  # what was imported stays: the search for cycles after each document need not look at it again
     limit_resources(settings.memory_mb)
     send_frame(channel, {"rss_mb": rss_mb()})
     while request := receive_frame(channel):

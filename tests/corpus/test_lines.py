@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import pymupdf
 import pytest
 
-from jobs.corpus import lines, looks
+from jobs.corpus import layout, lines, looks
 
 PAINTED, WIDE_BLANK = 16, 512 | 16  # char_flags of MuPDF: filled; a blank inferred from a wide gap, filled
 
@@ -74,3 +75,17 @@ def test_pymupdf_mends_boxes_again_after_reading() -> None:
     with pytest.raises(EOFError):
         fail()
     assert settings() == (False, False)
+
+
+def test_collector_rests_while_a_document_is_read() -> None:
+    was_enabled: list[bool] = []
+
+    class Damaged(list[Any]):
+        def __getitem__(self, _: Any) -> Any:
+            was_enabled.append(gc.isenabled())
+            raise RuntimeError("no such page")
+
+    with pytest.raises(layout.Rejected):
+        layout.read_document(cast("pymupdf.Document", Damaged([0])))
+    assert was_enabled == [False]
+    assert gc.isenabled()
