@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -120,8 +121,8 @@ def _parted_at_title(piece: Piece) -> list[Piece]:
     first = piece.lines[0]
     if not first.run_in or piece.kind != "paragraph":
         return [piece]
-    title = first._replace(text=first.text[: first.run_in].rstrip(), is_bold=True, run_in=0)
-    rest = first._replace(text=first.text[first.run_in :].lstrip(), is_lead_bold=False, run_in=0)
+    title = replace(first, text=first.text[: first.run_in].rstrip(), is_bold=True, run_in=0)
+    rest = replace(first, text=first.text[first.run_in :].lstrip(), is_lead_bold=False, run_in=0)
     return [
         piece._replace(lines=[title], is_full=False),
         piece._replace(lines=[rest, *piece.lines[1:]], is_indented=True, gap=1.0),
