@@ -22,16 +22,24 @@ _ARROW_FF = re.compile("(?<=[A-Za-z])↵(?=[a-z])|↵(?=[a-z]{2})")  # what Quar
 _BRACKETS = dict(enumerate("⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪⎮⎞⎟⎠⎤⎥⎦⎫⎬⎭≤", 0xF8EB))
 _PRIVATE_BRACKET = re.compile("[\uf8eb-\uf8ff]")
 _CEDILLA = re.compile(r"¸ ?([cCsStTeEgG])|([cCsStTeEgG])¸")
-_ANY_ACCENT = re.compile("[´`¨ˆ˜ˇ˘¯˙˚˝¸]")
+_ACCENT_SIGNS = "´`¨ˆ˜ˇ˘¯˙˚˝¸"
+_ANY_ACCENT = re.compile(f"[{_ACCENT_SIGNS}]")
 # Ligatures, Hebrew and Arabic presentation forms, full- and half-width forms, styled letters of formulas.
-_FOLDED = re.compile("[\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffef\U0001d400-\U0001d7ff]+")
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff0-\ufffc\ufffe\uffff\ud800-\udfff]"
+_FOLDED_SIGNS = "\ufb00-\ufdff\ufe70-\ufefc\uff01-\uffef\U0001d400-\U0001d7ff"
+_FOLDED = re.compile(f"[{_FOLDED_SIGNS}]+")
+_INVISIBLE_SIGNS = (
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufeff\ufff0-\ufffc\ufffe\uffff\ud800-\udfff"
 )
+_INVISIBLE = re.compile(f"[{_INVISIBLE_SIGNS}]")
+# Any of those that `clean_characters` looks at: one search tells that a line has none.
+_UNCLEAN = re.compile(f"[{_ACCENT_SIGNS}{_FOLDED_SIGNS}{_INVISIBLE_SIGNS}\uf8eb-\uf8ff↵\u2010\u00ad]")
 _BLANKS = re.compile(r"[\s\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 _PRIVATE = re.compile("[\ue000-\uf8ff\U000f0000-\U0010fffd]")
 HYPHENS = "-\u2010\u00ad"
 WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+_LETTERS = {code: " " for code in range(128) if not chr(code).isalpha() and chr(code) != "-"}
+_ONLY_LETTERS = {code: None for code in range(128) if not chr(code).isalpha()}
 _TAIL = re.compile(r"([^\W\d_]+(?:-[^\W\d_]+)*)[-\u2010\u00ad]$")
 _HEAD = re.compile(r"([^\W\d_]+)((?:-[^\W\d_]+)*)")
 _ADDRESS = re.compile(r"(?:https?://|www\.|doi\.org|\S/\S+/)\S*$")
@@ -49,10 +57,8 @@ JOINED_PREFIXES = frozenset(_JOINED.split())
 
 def clean_characters(text: str, counts: Counter[str]) -> str:
     """The text without invisible characters, with accents on their letters, single blanks, in NFC."""
-    if text.isascii() and "`" not in text:
-        if text.isprintable():
-            return " ".join(text.split())
-        return _BLANKS.sub(" ", _drop(text, _INVISIBLE, "control_chars", counts)).strip()
+    if (text.isascii() and text.isprintable() and "`" not in text) or not _UNCLEAN.search(text):
+        return unicodedata.normalize("NFC", " ".join(text.split()))
     text = _drop(text, _INVISIBLE, "control_chars", counts)
     text = _fold(text, counts)
     if _ANY_ACCENT.search(text):
@@ -103,14 +109,19 @@ def combine_accents(text: str, counts: Counter[str]) -> str:
 
 def vocabulary(texts: list[str]) -> Counter[str]:
     """How often each word, with its inner hyphens, stands unbroken in the lines of a document, in lower case."""
-    words: Counter[str] = Counter()
-    is_broken = False
-    for text in texts:
-        found = WORD.findall(text.lower())
-        words.update(found[is_broken:])  # the second half of a word cut at the line's end is no word
-        is_broken = text[-1:] in HYPHENS and len(text) > 1 and text[-2].isalpha()
-        if is_broken and found:
-            words[found[-1]] -= 1
+    plain = " ".join([text for text in texts if text.isascii()]).lower()
+    other = " ".join([text for text in texts if not text.isascii()]).lower()
+    # Split at blanks, which is faster, and only what is more than letters, each once, by the pattern of a word.
+    words = Counter(plain.translate(_LETTERS).split())
+    words.update(other.split())
+    for string in [string for string in words if not string.isalpha()]:
+        n = words.pop(string)
+        for word in WORD.findall(string):
+            words[word] += n
+    for i, text in enumerate(texts):
+        if text[-1:] in HYPHENS and len(text) > 1 and text[-2].isalpha():  # neither half of a broken word is one
+            after = texts[i + 1] if i + 1 < len(texts) else ""
+            words.subtract(WORD.findall(text.lower())[-1:] + WORD.findall(after.lower())[:1])
     return words
 
 
@@ -120,27 +131,29 @@ def join_lines(texts: list[str], words: Counter[str], counts: Counter[str]) -> s
     The document decides: whichever of `joined` and `hyphen-ated` it writes elsewhere (`words`); without a witness the
     hyphen goes, unless both halves are words of their own or the first one is a prefix that keeps it.
     """
-    joined = ""
-    for text in texts:
-        if not joined or not text:
-            joined = joined or text
-            continue
+    texts = [text for text in texts if text]
+    joined = texts[0] if texts else ""
+    has_address = "://" in " ".join(texts)
+    for text in texts[1:]:
         if joined[-1] in HYPHENS and len(joined) > 1:
             joined = _join_at_hyphen(joined, text, words, counts)
-        elif (
-            (joined[-1] == "–" and joined[-2:-1].isdigit() and text[0].isdigit())
-            or (joined[-1] in "—/" and not joined[-2:-1].isspace())
-            or ("://" in joined[-120:] and _is_rest_of_address(joined, text))
-        ):
+        elif (joined[-1] in "–—/" and _goes_on(joined, text)) or (has_address and _is_rest_of_address(joined, text)):
             joined += text
         else:
-            joined += " " + text
+            joined = f"{joined} {text}"
     return joined
+
+
+def _goes_on(before: str, after: str) -> bool:
+    """A range of numbers goes on behind its dash, anything behind a long dash or slash that touches a word."""
+    if before[-1] == "–":
+        return before[-2:-1].isdigit() and after[0].isdigit()
+    return not before[-2:-1].isspace()
 
 
 def _is_rest_of_address(before: str, after: str) -> bool:
     """A URL goes on in the next line if it ends with a joint or the next line has more of its marks."""
-    tail = before.rsplit(" ", 1)[-1]
+    tail = before[-120:].rsplit(" ", 1)[-1]
     first = after.split(" ", 1)[0]
     return "://" in tail and (
         tail[-1] in "/._-=?&%" or (("/" in first or "." in first[:-1]) and not first[0].isupper())
@@ -174,6 +187,11 @@ def keeps_hyphen(first: str, second: str, words: Counter[str]) -> bool:
     if first in JOINED_PREFIXES:
         return False
     return len(first) > 3 and len(second) > 3 and words[first] > 0 and words[second] > 0
+
+
+def count_letters(text: str) -> int:
+    """How many characters are letters."""
+    return len(text.translate(_ONLY_LETTERS)) if text.isascii() else sum(map(str.isalpha, text))
 
 
 def bad_share_01(text: str) -> float:

@@ -111,6 +111,16 @@ def test_half_of_a_broken_word_is_no_word() -> None:
     assert (words["neigh"], words["bours"], words["neighbours"], words["well-known"]) == (0, 0, 0, 1)
 
 
+def test_vocabulary_holds_words_of_any_alphabet_and_no_marks() -> None:
+    words = cleaning.vocabulary(["(Its well-known rule, its-", "Färber's rule2 -- naïve x_y"])
+    assert +words == Counter(["its", "well-known", "rule", "rule", "s", "naïve", "x", "y"])
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=0x2FF)))
+def test_letters_are_counted_as_python_knows_them(text: str) -> None:
+    assert cleaning.count_letters(text) == sum(map(str.isalpha, text))
+
+
 @pytest.mark.parametrize(
     ("first", "second", "seen", "kept"),
     [
