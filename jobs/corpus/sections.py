@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from jobs.corpus.cleaning import count_letters
 from jobs.corpus.fonts import is_italic
 from jobs.corpus.pieces import CAPTION, SECTION_NAMES, STATEMENT, Piece, Style
 
@@ -95,7 +96,7 @@ def _may_be_heading(text: str, piece: Piece) -> bool:
     if not 2 < len(text) <= MAX_HEADING_CHARS or len(piece.lines) > 3 or CAPTION.match(text):
         return False
     name = _NUMBER.sub("", text, count=1)
-    n_letters = sum(map(str.isalpha, name))
+    n_letters = count_letters(name)
     return n_letters > 0.5 * len(name.replace(" ", "")) and not text.endswith((",", ";"))
 
 
@@ -224,11 +225,9 @@ def match_bookmarks(
 ) -> dict[int, tuple[int, str]]:
     """Pieces that bookmarks name, with the bookmarks' levels; empty if too few are found on their pages."""
     wanted = [(level, bare_name(title), page, title) for level, title, page in bookmarks if title.strip()]
-    short = [
-        (i, bare_name(text), piece.lines[0].page)
-        for i, (piece, text) in enumerate(zip(pieces, texts, strict=True))
-        if piece.kind in ("paragraph", "formula") and len(text) < 2 * MAX_HEADING_CHARS
-    ]
+    if not wanted:
+        return {}
+    named = _by_name(pieces, texts)
     found: dict[int, tuple[int, str]] = {}
     after = -1
     for level, title, page, wanted_title in wanted:
@@ -236,8 +235,8 @@ def match_bookmarks(
             continue
         places = [
             (abs(at + 1 - page), not _has_mark(pieces[i], texts[i]), i)
-            for i, text, at in short
-            if i > after and abs(at + 1 - page) <= 1 and text == title
+            for i, at in named.get(title, ())
+            if i > after and abs(at + 1 - page) <= 1
         ]
         places = places or [
             (abs(piece.lines[0].page + 1 - page), False, i)
@@ -249,6 +248,15 @@ def match_bookmarks(
             found[after] = (level, texts[after])
     n_wanted = sum(len(title) >= 3 for _, title, _, _ in wanted)
     return found if n_wanted and len(found) >= MIN_BOOKMARKS_FOUND_01 * n_wanted and len(found) > 2 else {}
+
+
+def _by_name(pieces: Sequence[Piece], texts: Sequence[str]) -> dict[str, list[tuple[int, int]]]:
+    """Places in `pieces`, and pages from 0, of all texts that are short enough for a title, by their bare names."""
+    named: dict[str, list[tuple[int, int]]] = {}
+    for i, (piece, text) in enumerate(zip(pieces, texts, strict=True)):
+        if len(text) < 2 * MAX_HEADING_CHARS and piece.kind in ("paragraph", "formula"):
+            named.setdefault(bare_name(text), []).append((i, piece.lines[0].page))
+    return named
 
 
 def _shares_number(text: str, title: str) -> bool:
