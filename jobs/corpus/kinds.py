@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from jobs.corpus.cleaning import count_letters
 from jobs.corpus.fonts import family
 from jobs.corpus.lines import Line
 from jobs.corpus.pieces import (
@@ -14,10 +15,10 @@ from jobs.corpus.pieces import (
     SECTION_NAMES,
     SECTION_NUMBER,
     TITLE_NUMBER,
-    WORD,
     Piece,
     Style,
     ends_sentence,
+    find_words,
 )
 
 PROSE_CHARS = 300  # a block that long, of long lines, is prose without a closer look
@@ -76,9 +77,9 @@ def _is_table(lines: list[Line]) -> bool:
 
 def _is_readable(text: str, main: Line, style: Style) -> bool:
     """Prose, or short text in the size of prose; labels of axes are small and say little."""
-    n_letters = sum(map(str.isalpha, text))
-    n_words = len(WORD.findall(text))
-    n_chars = len(text.replace(" ", ""))
+    n_letters = count_letters(text)
+    n_words = len(find_words(text))
+    n_chars = len(text) - text.count(" ")
     if n_words >= 7 and n_letters > 0.6 * n_chars:
         return main.size > LABEL_SIZE * style.size or ends_sentence(text)
     if main.is_bold and n_words > 0 and n_letters > 0.6 * n_chars and main.size > 0.85 * style.size:
@@ -143,7 +144,7 @@ def _mark_front_matter(pieces: list[Piece], kinds: list[str], style: Style, heig
         if (
             has_title
             and kinds[i] == "debris"
-            and len(WORD.findall(first.text)) > 1
+            and len(find_words(first.text)) > 1
             and not _caption_near(pieces, kinds, i, style)
         ):
             kinds[i] = "paragraph"
@@ -204,7 +205,7 @@ def _mark_parts_of_formulas(pieces: list[Piece], kinds: list[str]) -> None:
     """Denominators, cases and remarks beside a displayed formula are a part of it."""
     for i, piece in enumerate(pieces):
         text = piece.lines[0].text
-        is_short = len(piece.lines) == 1 and len(text) < 40 and len(WORD.findall(text)) < 4 and piece.is_indented
+        is_short = len(piece.lines) == 1 and len(text) < 40 and len(find_words(text)) < 4 and piece.is_indented
         if kinds[i] not in ("paragraph", "debris") or not is_short or BULLET.match(text):
             continue
         after = pieces[i + 1].gap if i + 1 < len(pieces) and kinds[i + 1] == "formula" else 9.0

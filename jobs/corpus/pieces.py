@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from jobs.corpus.cleaning import count_letters
 from jobs.corpus.columns import Run
 from jobs.corpus.fonts import is_italic
 from jobs.corpus.lines import Line
@@ -41,6 +42,7 @@ _FUNCTION_NAMES = (
 )
 _FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 WORD = re.compile(r"[^\W\d_]{3,}")
+_PLAIN_WORD = re.compile("[A-Za-z]{3,}")  # the same in ASCII, in half the time
 _RELATION = re.compile("[=<>≤≥≈≃≡∼∝∈⊂⊆∑∏∫√±×→←↦∂∇∞⊕⊗∀∃∥⟨⟩∗·≜:+−/]")
 _EQUATION = re.compile("[=<>≤≥≈≃≡∼∝∈⊂⊆∑∏∫√±×→←↦∂∇∞]")
 _CLOSERS = "\"'”’)]}»"
@@ -79,14 +81,18 @@ def measure(runs: Iterable[Run]) -> Style:
     pairs: list[tuple[Line, Line, float]] = []
     for run in runs:
         for a, b in pairwise(run.lines):
-            n = len(b.text)
-            sizes[round(b.size * 2) / 2] += n
+            n, size = len(b.text), b.size
+            sizes[size] += n
             fonts[b.font] += n
-            step = b.base - a.base
-            if n > 25 and abs(a.size - b.size) < 0.5 and 0 < step < 3 * b.size and abs(a.x0 - run.left) < 0.3 * b.size:
-                gaps[round(step / b.size, 2)] += 1
-                pairs.append((a, b, run.left))
-    size = sizes.most_common(1)[0][0] if sizes else 10.0
+            if n > 25 and abs(a.size - size) < 0.5:
+                step = b.base - a.base
+                if 0 < step < 3 * size and abs(a.x0 - run.left) < 0.3 * size:
+                    gaps[round(step / size, 2)] += 1
+                    pairs.append((a, b, run.left))
+    halves: Counter[float] = Counter()
+    for size, n in sizes.items():
+        halves[round(size * 2) / 2] += n
+    size = halves.most_common(1)[0][0] if halves else 10.0
     leading = _smoothed_mode(gaps) if gaps else 1.2
     n_indented = sum(0.8 * b.size < b.x0 - left < 3 * b.size for _, b, left in pairs)
     n_spaced = sum(b.base - a.base > 1.25 * leading * b.size and b.x0 - left < 0.3 * b.size for a, b, left in pairs)
@@ -96,7 +102,15 @@ def measure(runs: Iterable[Run]) -> Style:
 
 
 def _smoothed_mode(counts: Counter[float]) -> float:
-    return max(counts, key=lambda key: sum(n for other, n in counts.items() if abs(other - key) < 0.03))
+    order = sorted(counts)
+    totals = dict.fromkeys(counts, 0)
+    for i, key in enumerate(order):
+        for step in (1, -1):
+            j = i if step == 1 else i - 1
+            while 0 <= j < len(order) and abs(order[j] - key) < 0.03:
+                totals[key] += counts[order[j]]
+                j += step
+    return max(totals, key=totals.__getitem__)
 
 
 def cut_run(run: Run, style: Style) -> list[Piece]:
@@ -181,14 +195,19 @@ def is_formula(line: Line, run: Run) -> bool:
     text = line.text.strip()
     if len(text) > 90:
         return False
-    n_words = sum(word.lower() not in _FUNCTIONS for word in WORD.findall(text))
+    n_words = sum([word not in _FUNCTIONS for word in find_words(text.lower())])
     if n_words > 2 and (n_words > 4 or line.math_01 < 0.3 or not _RELATION.search(text)):
         return False
-    n_letters = sum(map(str.isalpha, text))
-    is_signs = n_letters < 0.5 * len(text.replace(" ", ""))
+    n_letters = count_letters(text)
+    is_signs = n_letters < 0.5 * (len(text) - text.count(" "))
     if line.math_01 > 0.3 or (is_signs and line.math_01 > 0):
         return is_inset or (n_words == 0 and len(text) > 12)  # less is the last word of a paragraph
     return is_inset and n_words <= 1 and len(text) > 2 and bool(_EQUATION.search(text))
+
+
+def find_words(text: str) -> list[str]:
+    """Runs of three letters and more."""
+    return (_PLAIN_WORD if text.isascii() else WORD).findall(text)
 
 
 def ends_sentence(text: str) -> bool:
@@ -198,7 +217,7 @@ def ends_sentence(text: str) -> bool:
 
 def _begins_piece(group: list[Line], line: Line, run: Run, style: Style, formula: bool) -> bool:
     last = group[-1]
-    size = max(line.size, last.size)
+    size = line.size if line.size > last.size else last.size
     gap = line.base - last.base
     if formula:
         return abs(gap) > 2.6 * size
