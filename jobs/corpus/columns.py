@@ -199,7 +199,7 @@ def _by_height(lines: list[Line]) -> list[Line]:
         else:
             groups.append([line])
         block, last_top = line.block, top
-    spans = sorted([(min([x.top for x in group]), max([x.bottom for x in group]), i) for i, group in enumerate(groups)])
+    spans = sorted([(*_extent(group), i) for i, group in enumerate(groups)])
     ordered: list[Line] = []
     cluster: list[int] = []
     lowest = float("-inf")
@@ -210,6 +210,13 @@ def _by_height(lines: list[Line]) -> list[Line]:
         lowest = max(lowest, bottom) if cluster else bottom
         cluster.append(i)
     return ordered + _in_rows([groups[j] for j in sorted(cluster)])
+
+
+def _extent(lines: list[Line]) -> tuple[float, float]:
+    """Upper edge of the highest line and lower edge of the lowest."""
+    if len(lines) == 1:
+        return lines[0].top, lines[0].bottom
+    return min([line.top for line in lines]), max([line.bottom for line in lines])
 
 
 def _in_rows(groups: list[list[Line]]) -> list[Line]:

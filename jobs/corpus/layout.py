@@ -154,7 +154,7 @@ def _read_pages(
 
 
 def _check_visible(pages: list[lines.Page], counts: Counter[str], n_pages: int) -> None:
-    seen = sum(len(line.text.replace(" ", "")) for page in pages for line in page.lines)
+    seen = sum([len(line.text) - line.text.count(" ") for page in pages for line in page.lines])
     if counts["hidden_chars"] > max(seen, MIN_CHARS):
         raise Rejected("hidden_text", f"{counts['hidden_chars']} characters cannot be seen, {seen} can")
     if seen < MIN_CHARS or seen < MIN_CHARS_A_PAGE * n_pages:
@@ -199,7 +199,7 @@ def _bookmarks(doc: pymupdf.Document) -> list[tuple[int, str, int]]:
 
 def _check_readable(text: str, n_pages: int) -> float:
     """How much the text looks like prose, 0 to 1. Raises Rejected for empty and garbled text."""
-    dense = "".join(text.split())
+    dense = text.replace(" ", "").replace("\n", "")
     if len(dense) < MIN_CHARS:
         raise Rejected("no_text", f"{len(dense)} characters on {n_pages} pages after cleaning")
     bad = cleaning.bad_share_01(text)
