@@ -29,8 +29,7 @@ TITLE_END = re.compile(r"[.:?!](?=\s+[A-Z])")
 
 Box = tuple[float, float, float, float]
 
-_PLACED_TEXT = itemgetter("text", "size", "bbox")
-_TEXT = itemgetter("text")
+_PLACED_TEXT = itemgetter("text", "bbox")
 
 
 @dataclass(slots=True, eq=False)
@@ -120,14 +119,14 @@ def read_page(page: pymupdf.Page, number: int, counts: Counter[str]) -> Page:
     for block, line in blocks:
         spans = line["spans"]
         looks = known.of(spans)
-        different = set(looks)
+        is_uniform = looks.count(looks[0]) == len(looks) if looks else False
         x0, y0, x1, y1 = line["bbox"]
-        if x0 < 0 or y0 < 0 or x1 > width or y1 > height or any(look.is_suspect for look in different):
+        if x0 < 0 or y0 < 0 or x1 > width or y1 > height or (known.suspects and not known.suspects.isdisjoint(looks)):
             if spots is None:
                 spots = _painted_spots(page)
             spans = _visible(spans, raw, spots, counts)
             looks = known.of(spans)
-        made = make_line(spans, looks, len(different) == 1, block, number, counts)
+        made = make_line(spans, looks, is_uniform, block, number, counts)
         if made is not None:
             kept.append(made)
     return Page(number, width, height, kept, rotated)
@@ -213,12 +212,11 @@ def make_line(
         text = first["text"] if len(spans) == 1 else "".join([span["text"] for span in spans])
         main, size, bold_01, math_01 = first, look.size, float(look.is_bold), float(look.is_math)
     else:
-        text = _with_gaps(spans)
-        main, size, bold_01, math_01 = _mixed(spans, looks, text)
+        text, main, size, bold_01, math_01 = _mixed(spans, looks)
     if not text or text.isspace():
         return None
     if math_01 and BAD_GLYPH in text:
-        text = _without_bad_glyphs(spans, counts)
+        text = _without_bad_glyphs(spans, looks, counts)
         if not text or text.isspace():
             return None
     return Line(
@@ -252,41 +250,36 @@ def _run_in(spans: list[dict[str, Any]], looks: list[Look], text: str) -> int:
     return end if end < len(text.rstrip()) else 0
 
 
-def _with_gaps(spans: list[dict[str, Any]]) -> str:
-    """The text of spans, with the blanks that MuPDF leaves out behind a letter of a formula."""
+def _mixed(spans: list[dict[str, Any]], looks: list[Look]) -> tuple[str, dict[str, Any], float, float, float]:
+    """(text, span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
     parts: list[str] = []
+    n_of: dict[Look, int] = {}
+    longest: dict[float, tuple[int, dict[str, Any]]] = {}  # of each size: characters, and the first span of so many
     end = math.inf
-    for text, size, (x0, _, x1, _) in map(_PLACED_TEXT, spans):
+    for span, look in zip(spans, looks, strict=True):
+        text, (x0, _, x1, _) = _PLACED_TEXT(span)
+        size, n = look.size, len(text)
         if x0 - end > GAP * size and text[:1] != " " and parts[-1][-1:] != " ":
-            parts.append(" ")
+            parts.append(" ")  # MuPDF leaves it out behind a letter of a formula
         parts.append(text)
         end = x1
-    return "".join(parts)
-
-
-def _mixed(spans: list[dict[str, Any]], looks: list[Look], text: str) -> tuple[dict[str, Any], float, float, float]:
-    """(span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
-    lengths = list(map(len, map(_TEXT, spans)))
-    n_of: dict[Look, int] = {}
-    for look, n in zip(looks, lengths, strict=True):
         n_of[look] = n_of.get(look, 0) + n
+        if size not in longest or n > longest[size][0]:
+            longest[size] = n, span
+    text = "".join(parts)
     sizes: dict[float, int] = {}
     for look, n in n_of.items():
         sizes[look.size] = sizes.get(look.size, 0) + n
     # Small capitals are capitals of a smaller size: what counts is the size that they are set in.
     size = max(sizes) if len(sizes) > 1 and len(text) > 2 and text.isupper() else max(sizes, key=sizes.__getitem__)
-    # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
-    longest, main = 0, 0
-    for i, n in enumerate(lengths):
-        if n > longest and looks[i].size == size:
-            longest, main = n, i
     n_chars = max(1, len(text))
     bold = sum([n for look, n in n_of.items() if look.is_bold])
     in_math = sum([n for look, n in n_of.items() if look.is_math])
-    return spans[main], size, bold / n_chars, in_math / n_chars
+    # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
+    return text, longest[size][1], size, bold / n_chars, in_math / n_chars
 
 
-def _without_bad_glyphs(spans: list[dict[str, Any]], counts: Counter[str]) -> str:
+def _without_bad_glyphs(spans: list[dict[str, Any]], looks: list[Look], counts: Counter[str]) -> str:
     """The text without the tall brackets and hats that fonts of formulas have no Unicode for."""
     cleaned = []
     for span in spans:
@@ -295,4 +288,4 @@ def _without_bad_glyphs(spans: list[dict[str, Any]], counts: Counter[str]) -> st
             counts["math_glyphs"] += text.count(BAD_GLYPH)
             span = {**span, "text": text.replace(BAD_GLYPH, "")}
         cleaned.append(span)
-    return _with_gaps(cleaned)
+    return _mixed(cleaned, looks)[0]

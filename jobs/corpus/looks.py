@@ -61,15 +61,20 @@ _PROPERTIES = itemgetter("font", "size", "flags", "color", "alpha", "char_flags"
 
 
 class Looks(dict[tuple[Any, ...], Look]):
-    """Properties of a span -> its look.
+    """Properties of a span -> its look; `suspects` are those met so far that are suspect.
 
     MuPDF begins a span at every blank that it infers from a wide gap and marks it in `char_flags`: two thirds of all
     spans. They share a look with the words beside them.
     """
 
+    def __init__(self) -> None:
+        self.suspects: set[Look] = set()
+
     def __missing__(self, key: tuple[Any, ...]) -> Look:
         *properties, char_flags = key
         look = self[key] = look_of(*properties, char_flags & PAINTED)
+        if look.is_suspect:
+            self.suspects.add(look)
         return look
 
     def of(self, spans: list[dict[str, Any]]) -> list[Look]:
