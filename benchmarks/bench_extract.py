@@ -2,8 +2,9 @@
 
 The readers take turns on each PDF, and the least of `--rounds` counts: a busy machine slows all of them, so their
 ratios say more than their rates. The stage and the pool read the same lake by the same function, two sizes each: the
-slope between them is what a page costs, without what starting costs.
-Run: python -m benchmarks.bench_extract [--rounds 3] [--copies 1 4] [--only-readers]
+slope between them is what a page costs, without what starting costs. They take turns too, `--stage-rounds` times: one
+run of each on a busy machine says nothing about a tenth.
+Run: python -m benchmarks.bench_extract [--rounds 3] [--copies 1 4] [--cores 1 2] [--stage-rounds 2] [--only-readers]
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,14 @@ from jobs.corpus import extract_text
 from jobs.corpus.layout import read_document
 from jobs.corpus.pdf import Limits, PdfReader
 
-CORES = (1, 2)
-
 
 def main() -> None:
     """Measure the readers in this process, then the stage and the pool as processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, nargs=2, default=(1, 4), help="how often each PDF is in the two lakes")
     parser.add_argument("--rounds", type=int, default=3, help="how often each reader reads each PDF")
+    parser.add_argument("--cores", type=int, nargs="+", default=(1, 2), help="how many cores Spark and the pool use")
+    parser.add_argument("--stage-rounds", type=int, default=2, help="how often each of the two reads each lake")
     parser.add_argument("--only-readers", action="store_true", help="leave out the stage and the pool")
     parser.add_argument("--pdfs", type=int, default=None, help="only so many of the PDFs")
     parser.add_argument("--pool", nargs=2, metavar=("LAKE", "N"), help=argparse.SUPPRESS)
@@ -55,15 +58,16 @@ def main() -> None:
     figures: dict[str, Any] = {"n_pdfs": len(pdfs), "n_pages": n_pages, "pages_per_cpu_s": rates}
     figures["read_document_over_bare_dict_01"] = rates["read_document"] / rates["bare_dict"]
     if not options.only_readers:
-        figures |= _stages(pdfs, options.copies, n_pages)
+        costs = _process_costs(pdfs, options.copies, options.cores, options.stage_rounds)
+        figures |= {"copies": f"{options.copies[0]} {options.copies[1]}"} | _stages(costs, options.cores, n_pages)
     write_result("extract", figures)
 
 
-def _stages(pdfs: list[Path], copies: tuple[int, int], n_pages: int) -> dict[str, Any]:
+def _stages(costs: dict[str, list[tuple[int, Cost]]], cores: Sequence[int], n_pages: int) -> dict[str, Any]:
     """Rates of the stage and of the pool, and what a page costs more in Spark."""
-    stages = {name: _slope(points, n_pages) for name, points in _process_costs(pdfs, copies).items()}
-    overhead = {f"{n}_cores": _overhead(stages[f"spark_{n}"], stages[f"pool_{n}"]) for n in CORES}
-    return {"copies": f"{copies[0]} {copies[1]}", **stages, "spark_over_pool_01": overhead}
+    stages = {name: _slope(points, n_pages) for name, points in costs.items()}
+    overhead = {f"{n}_cores": _overhead(stages[f"spark_{n}"], stages[f"pool_{n}"]) for n in cores}
+    return {**stages, "spark_over_pool_01": overhead}
 
 
 def read_by_pool(root: Path, n: int) -> None:
@@ -81,21 +85,25 @@ def _read_bucket(limits: Limits, bucket: list[extract_text.PdfToRead]) -> list[s
     return extract_text._read_bucket(limits, bucket)
 
 
-def _process_costs(pdfs: list[Path], copies: tuple[int, int]) -> dict[str, list[tuple[int, Cost]]]:
-    """Way -> (copies, cost) of the stage and of the pool, on lakes that are made anew for each."""
-    costs: dict[str, list[tuple[int, Cost]]] = {f"{way}_{n}": [] for way in ("spark", "pool") for n in CORES}
+def _process_costs(
+    pdfs: list[Path], copies: tuple[int, int], cores: Sequence[int], rounds: int
+) -> dict[str, list[tuple[int, Cost]]]:
+    """Way -> (copies, least cost in CPU) of the stage and of the pool, on lakes that are made anew for each."""
+    costs: dict[tuple[str, int], list[Cost]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="bench-extract-") as folder:
-        for number in copies:
-            root = Path(folder) / str(number)
+        lakes = {number: Path(folder) / str(number) for number in copies}
+        for number, root in lakes.items():
             lake_of_pdfs(root, pdfs, number)
-            for n in CORES:
-                stage = ("extract_text", "--lake", root, "--window", WINDOW, "--spark-master", f"local[{n}]")
-                costs[f"spark_{n}"].append((number, jobs_cost(*stage, "--min-yield-01", "0")))
-                shutil.rmtree(root / "documents")
-                pool = [sys.executable, "-m", "benchmarks.bench_extract", "--pool", str(root), str(n)]
-                costs[f"pool_{n}"].append((number, cost_of(pool)))
-                shutil.rmtree(root / "documents")
-    return costs
+        for _, n, (number, root) in product(range(rounds), cores, lakes.items()):
+            stage = ("extract_text", "--lake", root, "--window", WINDOW, "--spark-master", f"local[{n}]")
+            costs[f"spark_{n}", number].append(jobs_cost(*stage, "--min-yield-01", "0"))
+            shutil.rmtree(root / "documents")
+            pool = [sys.executable, "-m", "benchmarks.bench_extract", "--pool", str(root), str(n)]
+            costs[f"pool_{n}", number].append(cost_of(pool))
+            shutil.rmtree(root / "documents")
+    least = {key: min(found, key=lambda cost: cost.cpu_s) for key, found in costs.items()}
+    ways = [f"{way}_{n}" for way in ("spark", "pool") for n in cores]
+    return {way: [(number, least[way, number]) for number in copies] for way in ways}
 
 
 def _slope(points: list[tuple[int, Cost]], n_pages: int) -> dict[str, float | None]:
