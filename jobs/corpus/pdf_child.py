@@ -22,7 +22,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +193,7 @@ def _read_whole(document: pymupdf.Document, max_text_chars: int, read: Callable[
         raise Refused("text_too_long", f"{len(result.text):,} characters; max_text_chars is {max_text_chars:,}")
     if not result.text.strip():
         raise Refused("no_text", "nothing is left of the text after cleaning")
-    value = asdict(result)
+    value = {field.name: getattr(result, field.name) for field in fields(result)}  # orjson writes what is inside
     if document.is_repaired:
         value["cleaned"]["repaired"] = 1
     return value
