@@ -57,7 +57,9 @@ JOINED_PREFIXES = frozenset(_JOINED.split())
 
 def clean_characters(text: str, counts: Counter[str]) -> str:
     """The text without invisible characters, with accents on their letters, single blanks, in NFC."""
-    if (text.isascii() and text.isprintable() and "`" not in text) or not _UNCLEAN.search(text):
+    if text.isascii() and text.isprintable() and "`" not in text:
+        return " ".join(text.split()) if "  " in text else text.strip()
+    if not _UNCLEAN.search(text):
         return unicodedata.normalize("NFC", " ".join(text.split()))
     text = _drop(text, _INVISIBLE, "control_chars", counts)
     text = _fold(text, counts)

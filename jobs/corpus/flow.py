@@ -47,8 +47,8 @@ def _clean_lines(piece: Piece, counts: Counter[str]) -> list[str]:
     texts = []
     for line in piece.lines:
         text = line.text
-        tail = "-" if text.rstrip()[-1:] == "\u00ad" else ""
-        texts.append(cleaning.clean_characters(text, counts) + tail)
+        clean = cleaning.clean_characters(text, counts)
+        texts.append(f"{clean}-" if "\u00ad" in text and text.rstrip()[-1] == "\u00ad" else clean)
     return [text for text in texts if text]
 
 

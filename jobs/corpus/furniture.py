@@ -111,7 +111,8 @@ def edge_rows(page: Page) -> tuple[Row, Row]:
     """The highest and the lowest printed line of a page, each as all its pieces; empty on a page without text."""
     if not page.lines:
         return [], []
-    top, bottom = min(line.base for line in page.lines), max(line.base for line in page.lines)
+    bases = [line.base for line in page.lines]
+    top, bottom = min(bases), max(bases)
     return (
         [line for line in page.lines if line.base - top < 2.0],
         [line for line in page.lines if bottom - line.base < 2.0],

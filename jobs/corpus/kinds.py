@@ -10,7 +10,6 @@ from jobs.corpus.fonts import family
 from jobs.corpus.lines import Line
 from jobs.corpus.pieces import (
     BULLET,
-    CAPTION,
     FOOTNOTE_SIZE,
     SECTION_NAMES,
     SECTION_NUMBER,
@@ -19,6 +18,7 @@ from jobs.corpus.pieces import (
     Style,
     ends_sentence,
     find_words,
+    match_caption,
 )
 
 PROSE_CHARS = 300  # a block that long, of long lines, is prose without a closer look
@@ -45,12 +45,14 @@ def classify(pieces: list[Piece], style: Style, height: float) -> list[Piece]:
     _mark_tables(pieces, kinds, style)
     _mark_parts_of_formulas(pieces, kinds)
     _mark_steps(pieces, kinds, style)
-    return [piece._replace(kind=kind) for piece, kind in zip(pieces, kinds, strict=True)]
+    return [
+        piece if piece.kind == kind else piece._replace(kind=kind) for piece, kind in zip(pieces, kinds, strict=True)
+    ]
 
 
 def _kind(piece: Piece, style: Style) -> str:
     first = piece.lines[0]
-    match = CAPTION.match(first.text.lstrip())
+    match = match_caption(first.text.lstrip())
     if match and (match["mark"] or first.is_lead_bold or first.size < 0.96 * style.size):
         return "caption"
     if piece.kind == "formula":
@@ -114,23 +116,27 @@ def _is_unmarked_note(piece: Piece, kind: str, style: Style, height: float) -> b
         and kind in ("paragraph", "debris")
         and first.size <= FOOTNOTE_SIZE * style.size
         and first.top > 0.6 * height
-        and not CAPTION.match(first.text)
+        and not match_caption(first.text)
     )
 
 
 def _mark_labels(pieces: list[Piece], kinds: list[str], style: Style) -> None:
     """Words in a foreign font between labels of a picture are labels too, however large."""
     for i, piece in enumerate(pieces):
-        first = piece.lines[0]
-        is_foreign = first.font not in style.fonts and not first.is_bold and first.size < 1.15 * style.size
-        is_title = (
-            bool(TITLE_NUMBER.match(first.text)) and first.size > FOOTNOTE_SIZE * style.size
-        )  # italic, small caps
-        is_label = is_foreign and not is_title and len(piece.lines) < 4 and not ends_sentence(piece.lines[-1].text)
-        if kinds[i] == "paragraph" and is_label and {"debris", "caption"} & set(kinds[max(0, i - 1) : i + 2]):
-            kinds[i] = "debris"
+        if kinds[i] == "paragraph":
+            if _is_foreign(piece, style) and {"debris", "caption"} & set(kinds[max(0, i - 1) : i + 2]):
+                kinds[i] = "debris"
         elif kinds[i] == "formula" and set(kinds[:i]) <= {"debris"} and _caption_near(pieces, kinds, i, style) == "fig":
             kinds[i] = "debris"  # signs in a picture at the top of a column
+
+
+def _is_foreign(piece: Piece, style: Style) -> bool:
+    """A few words in a font that the prose does not have, and no title."""
+    first = piece.lines[0]
+    if first.font in style.fonts or first.is_bold or first.size >= 1.15 * style.size or len(piece.lines) > 3:
+        return False
+    is_title = first.size > FOOTNOTE_SIZE * style.size and bool(TITLE_NUMBER.match(first.text))  # italic, small caps
+    return not is_title and not ends_sentence(piece.lines[-1].text)
 
 
 def _mark_front_matter(pieces: list[Piece], kinds: list[str], style: Style, height: float) -> None:
@@ -153,11 +159,14 @@ def _mark_front_matter(pieces: list[Piece], kinds: list[str], style: Style, heig
 def _mark_tables(pieces: list[Piece], kinds: list[str], style: Style) -> None:
     """Short pieces between the rows of a table belong to it; rows beside a caption of a figure are its labels."""
     for i, kind in enumerate(kinds):
-        is_tiny = pieces[i].lines[0].size < TINY_SIZE * style.size or _is_label(pieces[i], style)
-        if kind == "table" and (is_tiny or _caption_near(pieces, kinds, i, style) == "fig"):
-            kinds[i] = "debris"
+        if kind == "table":
+            is_tiny = pieces[i].lines[0].size < TINY_SIZE * style.size or _is_label(pieces[i], style)
+            if is_tiny or _caption_near(pieces, kinds, i, style) == "fig":
+                kinds[i] = "debris"
         elif kind == "paragraph" and _is_row_like(pieces[i]) and _is_under_its_title(pieces, kinds, i, style):
             kinds[i] = "table"
+    if "table" not in kinds:
+        return
     for i in (*range(len(kinds)), *reversed(range(len(kinds)))):
         if kinds[i] not in ("formula", "paragraph", "debris") or not _is_beside_table(pieces, kinds, i, style):
             continue

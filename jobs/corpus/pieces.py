@@ -19,6 +19,7 @@ CAPTION = re.compile(
     r"|Algorithm|ALGORITHM|Listing|Scheme|Box|Exhibit)"
     r"\s*((?:\d|[A-Z]\b|[A-Z]\.?\d|[IVX]+\b)(?:\.?\d)*[a-z]?)\s*(?P<mark>[.:|—–])?"
 )
+_CAPTION_INITIALS = frozenset("ABEFLST")
 _NAMES = (
     "abstract|introduction|background|preliminaries|related work|related works|method|methods|methodology"
     "|experiments|experimental setup|experimental results|results|evaluation|analysis|discussion|conclusion"
@@ -205,6 +206,11 @@ def is_formula(line: Line, run: Run) -> bool:
     return is_inset and n_words <= 1 and len(text) > 2 and bool(_EQUATION.search(text))
 
 
+def match_caption(text: str) -> re.Match[str] | None:
+    """The beginning of a caption, with its `mark`; a look at the first letter spares most texts the search."""
+    return CAPTION.match(text) if text[:1] in _CAPTION_INITIALS else None
+
+
 def find_words(text: str) -> list[str]:
     """Runs of three letters and more."""
     return (_PLAIN_WORD if text.isascii() else WORD).findall(text)
@@ -258,7 +264,7 @@ def _begins_by_text(last: Line, line: Line, is_apart: bool) -> bool:
     text = line.text.lstrip()
     if not text[:1].isupper():  # as all captions and statements are
         return False
-    match = CAPTION.match(text)
+    match = match_caption(text)
     if match and match["mark"]:  # "as is shown in / Figure 1. Then": a full stop may end a sentence of prose
         return match["mark"] != "." or is_apart or ends_sentence(last.text)
     return is_apart and bool(STATEMENT.match(text))

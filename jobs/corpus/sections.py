@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from jobs.corpus.cleaning import count_letters
 from jobs.corpus.fonts import is_italic
-from jobs.corpus.pieces import CAPTION, SECTION_NAMES, STATEMENT, Piece, Style
+from jobs.corpus.pieces import SECTION_NAMES, STATEMENT, Piece, Style, match_caption
 
 REFERENCES = frozenset(("references", "bibliography", "literature cited", "references and notes"))
 _APPENDIX = re.compile(r"appendi|supplement", re.IGNORECASE)
@@ -20,6 +20,7 @@ _NUMBER = re.compile(
     r"(?:(?:Appendix|APPENDIX|Section|Chapter)\s+)?(?P<n>\d{1,2}(?:\.\d{1,2})*|[IVX]{1,5}(?=\.)|[A-Z](?:\.\d{1,2})*)\.?\s+(?=[^\W\d_]|[“\"‘(ℓ$])"
 )
 _JUNK = re.compile(r"[\W_]+")
+_JUNK_IN_ASCII = {code: None for code in range(128) if not chr(code).isalnum()}
 MAX_HEADING_CHARS = 130
 MIN_BOOKMARKS_FOUND_01 = 0.6
 
@@ -49,7 +50,9 @@ class Heading:
 
 def squeeze(text: str) -> str:
     """Letters and digits alone, lower case, without accents: what a bookmark and its heading share."""
-    return _JUNK.sub("", (text if text.isascii() else unicodedata.normalize("NFKD", text)).lower())
+    if text.isascii():
+        return text.lower().translate(_JUNK_IN_ASCII)
+    return _JUNK.sub("", unicodedata.normalize("NFKD", text).lower())
 
 
 def bare_name(text: str) -> str:
@@ -93,7 +96,7 @@ def find_headings(
 
 
 def _may_be_heading(text: str, piece: Piece) -> bool:
-    if not 2 < len(text) <= MAX_HEADING_CHARS or len(piece.lines) > 3 or CAPTION.match(text):
+    if not 2 < len(text) <= MAX_HEADING_CHARS or len(piece.lines) > 3 or match_caption(text):
         return False
     name = _NUMBER.sub("", text, count=1)
     n_letters = count_letters(name)
