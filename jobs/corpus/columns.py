@@ -7,6 +7,7 @@ column the order of the file stands where pieces share a height, so formulas sta
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from itertools import accumulate, pairwise
 from statistics import median
@@ -154,13 +155,14 @@ def _n_cells(pieces: list[Line]) -> int:
 def _bands(lines: list[Line], wide: set[int], gutter: float) -> list[tuple[str, list[Line]]]:
     """Cut a page at its spanning lines: (kind, lines) with kind `wide` or `column`, in reading order."""
     zones = _wide_zones([line for line in lines if id(line) in wide])
+    bottoms = [bottom for _, bottom in zones]
     buckets: dict[tuple[int, int], list[Line]] = {}
     for line in lines:
         if id(line) in wide:
             zone = next(i for i, (top, bottom) in enumerate(zones) if top <= line.base <= bottom)
             key = (2 * zone + 1, 0)
         else:
-            above = sum(line.base > bottom for _, bottom in zones)
+            above = bisect_left(bottoms, line.base)
             key = (2 * above, 1 if (line.x0 + line.x1) / 2 > gutter else 0)
         buckets.setdefault(key, []).append(line)
     return _merged([("column" if key[0] % 2 == 0 else "wide", buckets[key]) for key in sorted(buckets)])
@@ -235,9 +237,10 @@ def _in_rows(groups: list[list[Line]]) -> list[Line]:
 
 def _run(lines: list[Line]) -> Run:
     joined = join_pieces(lines)
-    lefts = Counter(round(line.x0) for line in joined)
-    left = float(min(edge for edge, n in lefts.items() if n >= 0.5 * max(lefts.values())))
-    right = sorted(line.x1 for line in joined)[int(0.9 * (len(joined) - 1))]
+    lefts = Counter([round(line.x0) for line in joined])
+    most = max(lefts.values())
+    left = float(min([edge for edge, n in lefts.items() if n >= 0.5 * most]))
+    right = sorted([line.x1 for line in joined])[int(0.9 * (len(joined) - 1))]
     return Run(joined, left, right)
 
 
