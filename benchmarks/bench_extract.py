@@ -3,7 +3,8 @@
 The readers take turns on each PDF, and the least of `--rounds` counts: a busy machine slows all of them, so their
 ratios say more than their rates. The stage and the pool read the same lake by the same function, two sizes each: the
 slope between them is what a page costs, without what starting costs. They take turns too, `--stage-rounds` times: one
-run of each on a busy machine says nothing about a tenth.
+run of each on a busy machine says nothing about a tenth. What Spark's Java machine spends on a page is told apart: its
+workers do what the pool's do.
 Run: python -m benchmarks.bench_extract [--rounds 3] [--copies 1 4] [--cores 1 2] [--stage-rounds 2] [--only-readers]
 """
 
@@ -114,6 +115,7 @@ def _slope(points: list[tuple[int, Cost]], n_pages: int) -> dict[str, float | No
         "pages_per_s": rate(wall),
         "fixed_cpu_s": fixed,
         "peak_mb": points[-1][1].peak_mb,
+        "jvm_ms_a_page": 1e3 * line_through([(n_pages * copies, cost.jvm_s) for copies, cost in points])[0],
     }
 
 

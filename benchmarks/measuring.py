@@ -27,7 +27,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost. `peak_mb` is of all its processes together, shared pages counted once (PSS)."""
+    """What a command cost. `peak_mb` is of all its processes together, shared pages counted once (PSS).
+
+    `jvm_s` are the CPU-seconds of those called java, part of `cpu_s`.
+    """
 
     wall_s: float
     cpu_s: float
@@ -35,6 +38,7 @@ class Cost:
     exit_code: int
     stdout: str
     stderr: str
+    jvm_s: float = 0.0
 
 
 def cost_of(command: Sequence[str | Path], **env: str) -> Cost:
@@ -54,7 +58,7 @@ def cost_of(command: Sequence[str | Path], **env: str) -> Cost:
     if process.returncode:
         raise RuntimeError(f"{' '.join(argv[:6])} … ended with {process.returncode}: {stderr[-2000:]}")
     cpu_s = max(waited_s, sampler.cpu_s)
-    return Cost(wall_s, cpu_s, sampler.peak_mb, process.returncode, stdout, stderr)
+    return Cost(wall_s, cpu_s, sampler.peak_mb, process.returncode, stdout, stderr, sampler.jvm_s)
 
 
 def jobs_cost(*args: str | Path) -> Cost:
@@ -69,6 +73,7 @@ class Sampler:
         self._root = pid
         self._known: dict[int, str] = {}  # pid -> its start, for pids are used again
         self._cpu: dict[tuple[int, str], float] = {}
+        self._jvms: set[tuple[int, str]] = set()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self.peak_mb = 0.0
@@ -85,6 +90,11 @@ class Sampler:
     def cpu_s(self) -> float:
         """CPU-seconds of all processes seen."""
         return sum(self._cpu.values())
+
+    @property
+    def jvm_s(self) -> float:
+        """CPU-seconds of the Java machines among them."""
+        return sum(cpu_s for process, cpu_s in self._cpu.items() if process in self._jvms)
 
     def _follow(self) -> None:
         n = 0
@@ -106,11 +116,13 @@ class Sampler:
             grows = bool(more)
         self._known = {pid: seen[pid].start for pid in ours}
         self._cpu |= {(pid, seen[pid].start): seen[pid].cpu_s for pid in ours}
+        self._jvms |= {(pid, seen[pid].start) for pid in ours if seen[pid].name == "java"}
         return list(ours)
 
 
 @dataclass(frozen=True)
 class _Process:
+    name: str
     parent: int
     start: str
     cpu_s: float
@@ -121,9 +133,10 @@ def _processes() -> dict[int, _Process]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):  # it ended meanwhile
-                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+                head, _, tail = Path(entry.path, "stat").read_text().rpartition(")")
+                fields = tail.split()
                 cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS
-                found[int(entry.name)] = _Process(int(fields[1]), fields[19], cpu_s)
+                found[int(entry.name)] = _Process(head.partition("(")[2], int(fields[1]), fields[19], cpu_s)
     return found
 
 
