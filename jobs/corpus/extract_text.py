@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 PRUNES_AFTER = "pdfs"
 BUCKETS_A_CORE = 4  # the last bucket to end is then at most a quarter of a core's work
 

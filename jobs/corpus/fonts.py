@@ -14,6 +14,17 @@ def is_italic(font: str) -> bool:
     return bool(_ITALIC.search(font))
 
 
+_MONOSPACED = re.compile(
+    r"CM[A-Z]{0,3}TT|[SE]FTT|LM(?:Roman)?Mono|Mono|Courier|Consol|Typewriter|Menlo|txtt|ectt|pcrr", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=4096)
+def is_monospaced(font: str) -> bool:
+    """Whether a font is one of those that program text is set in."""
+    return bool(_MONOSPACED.search(font))
+
+
 @lru_cache(maxsize=4096)
 def family(font: str) -> str:
     """A font's name without its size: CMR for CMR10 and CMR8."""

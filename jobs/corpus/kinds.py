@@ -6,7 +6,7 @@ import math
 import re
 
 from jobs.corpus.cleaning import count_letters
-from jobs.corpus.fonts import family
+from jobs.corpus.fonts import family, is_monospaced
 from jobs.corpus.lines import Line
 from jobs.corpus.pieces import (
     BULLET,
@@ -33,6 +33,8 @@ TINY_SIZE = 0.55  # numbers that small are those of an axis
 LEADING = 1.2  # of the font size: single-spaced
 CAPTION_GAP = 3.0  # lines between a table's caption and its first row, at most
 ROW_GAP = 2.2  # lines between the rows of a table, at most
+CODE_LINES = 3  # of program text, at least
+LISTINGS = ("fig", "lis", "alg", "cod", "pro")  # how captions of floats with program text begin
 LABEL_SIZE = 0.75  # of the size of prose: smaller text is a label unless it ends as a sentence does
 
 
@@ -45,6 +47,7 @@ def classify(pieces: list[Piece], style: Style, height: float) -> list[Piece]:
     _mark_tables(pieces, kinds, style)
     _mark_parts_of_formulas(pieces, kinds)
     _mark_steps(pieces, kinds, style)
+    _mark_code(pieces, kinds)
     return [
         piece if piece.kind == kind else piece._replace(kind=kind) for piece, kind in zip(pieces, kinds, strict=True)
     ]
@@ -55,6 +58,8 @@ def _kind(piece: Piece, style: Style) -> str:
     match = match_caption(first.text.lstrip())
     if match and (match["mark"] or first.is_lead_bold or first.size < 0.96 * style.size):
         return "caption"
+    if _is_code(piece, style):
+        return "code"
     if piece.kind == "formula":
         return "formula"
     if _is_table(piece.lines):
@@ -67,6 +72,14 @@ def _kind(piece: Piece, style: Style) -> str:
     text = " ".join([line.text for line in piece.lines])
     is_name = text.strip(" .:").lower() in SECTION_NAMES
     return "paragraph" if is_name or BULLET.match(text) or _is_readable(text, main, style) else "debris"
+
+
+def _is_code(piece: Piece, style: Style) -> bool:
+    """Most lines in a typewriter's font, in a document that is not typewritten; less may be labels of a picture."""
+    if len(piece.lines) < CODE_LINES or piece.lines[0].size < LABEL_SIZE * style.size:
+        return False
+    n_mono = sum([is_monospaced(line.font) for line in piece.lines])
+    return n_mono > 0.5 * len(piece.lines) and not style.is_typewritten
 
 
 def _is_table(lines: list[Line]) -> bool:
@@ -95,7 +108,7 @@ def _mark_footnotes(pieces: list[Piece], kinds: list[str], style: Style, height:
     for i in range(len(pieces) - 1, -1, -1):
         first = pieces[i].lines[0]
         if (
-            kinds[i] not in ("paragraph", "formula", "debris")
+            kinds[i] not in ("paragraph", "formula", "debris", "code")
             or first.size > FOOTNOTE_SIZE * style.size
             or first.top < 0.45 * height
         ):
@@ -241,6 +254,15 @@ def _is_step(pieces: list[Piece], i: int) -> bool:
     return is_rest or bool(STEP.match(pieces[i].lines[0].text.lstrip()))
 
 
+def _mark_code(pieces: list[Piece], kinds: list[str]) -> None:
+    """Program text next to the caption of a float floats with it; elsewhere it is a paragraph."""
+    for i, kind in enumerate(kinds):
+        if kind == "code":
+            beside = [j for j in (i - 1, i + 1) if 0 <= j < len(kinds) and kinds[j] == "caption"]
+            is_afloat = any(pieces[j].lines[0].text.lstrip()[:3].lower() in LISTINGS for j in beside)
+            kinds[i] = "caption" if is_afloat else "paragraph"
+
+
 def _caption_near(pieces: list[Piece], kinds: list[str], i: int, style: Style) -> str:
     """First letters of the caption that the float at i belongs to: a table's just above it, the next one, any above."""
     if _is_under_its_title(pieces, kinds, i, style):
@@ -249,7 +271,7 @@ def _caption_near(pieces: list[Piece], kinds: list[str], i: int, style: Style) -
         for j in steps:
             if kinds[j] == "caption":
                 return pieces[j].lines[0].text.lstrip()[:3].lower()
-            if kinds[j] not in ("table", "debris", "formula") and len(pieces[j].lines) > 3:
+            if kinds[j] not in ("table", "debris", "formula", "code") and len(pieces[j].lines) > 3:
                 break
     return ""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from jobs.corpus.cleaning import count_letters
 from jobs.corpus.columns import Run
-from jobs.corpus.fonts import is_italic
+from jobs.corpus.fonts import is_italic, is_monospaced
 from jobs.corpus.lines import Line
 
 CAPTION = re.compile(
@@ -38,6 +38,7 @@ SECTION_NUMBER = re.compile(r"(?:Appendix )?(?:\d{1,2}(?:\.\d{1,2})*|[A-Z](?:\.\
 TITLE_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})*|[A-Z]|[IVX]+)[.)]?\s+[A-Z]")
 TERMINAL = frozenset(".?!:;")
 FOOTNOTE_SIZE = 0.93  # of the size of prose, at most
+CODE_GAP = 3.0  # font sizes between two lines of one listing, at most
 _FUNCTION_NAMES = (
     "log exp min max arg sup inf lim sin cos tan det dim ker diag subject and for all otherwise if where such that"
 )
@@ -50,12 +51,13 @@ _CLOSERS = "\"'”’)]}»"
 
 
 class Style(NamedTuple):
-    """What is normal in the document: size of its prose, distance of its lines (points), how paragraphs begin."""
+    """What is normal in the document: size of its prose, distance of its lines (points), indents, fonts."""
 
     size: float
     leading: float
     is_indented: bool
     fonts: frozenset[str]
+    is_typewritten: bool = False  # then a typewriter's font is no sign of program text
 
 
 class Piece(NamedTuple):
@@ -99,7 +101,8 @@ def measure(runs: Iterable[Run]) -> Style:
     n_spaced = sum(b.base - a.base > 1.25 * leading * b.size and b.x0 - left < 0.3 * b.size for a, b, left in pairs)
     total = sum(fonts.values())
     common = frozenset(font for font, n in fonts.items() if n > 0.02 * total)
-    return Style(size, leading * size, n_spaced <= 2 * n_indented + 3, common)
+    is_typewritten = bool(fonts) and is_monospaced(fonts.most_common(1)[0][0])
+    return Style(size, leading * size, n_spaced <= 2 * n_indented + 3, common, is_typewritten)
 
 
 def _smoothed_mode(counts: Counter[float]) -> float:
@@ -120,8 +123,9 @@ def cut_run(run: Run, style: Style) -> list[Piece]:
     group: list[Line] = []
     was_formula = False
     for line in run.lines:
-        formula = is_formula(line, run)
-        if group and (formula != was_formula or _begins_piece(group, line, run, style, formula)):
+        goes_on = bool(group) and not style.is_typewritten and _is_next_line_of_code(group[-1], line)
+        formula = was_formula if goes_on else is_formula(line, run)
+        if group and not goes_on and (formula != was_formula or _begins_piece(group, line, run, style, formula)):
             pieces.append(_piece(group, was_formula, pieces, run, style))
             group = []
         group.append(line)
@@ -129,6 +133,14 @@ def cut_run(run: Run, style: Style) -> list[Piece]:
     if group:
         pieces.append(_piece(group, was_formula, pieces, run, style))
     return [part for piece in _with_inline(pieces, style) for part in _parted_at_title(piece)]
+
+
+def _is_next_line_of_code(before: Line, line: Line) -> bool:
+    """However far it is set in: only an empty line or two part a listing."""
+    if not is_monospaced(line.font) or not is_monospaced(before.font):
+        return False
+    is_like_it = line.size == before.size and not line.is_raised and not BULLET.match(line.text)
+    return is_like_it and abs(line.base - before.base) < CODE_GAP * line.size
 
 
 def _parted_at_title(piece: Piece) -> list[Piece]:

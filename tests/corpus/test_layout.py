@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.tex
 
-READABLE = ("article", "columns", "hyphens", "numbered", "contents", "hidden", "mathematics", "sideways")
+READABLE = ("article", "columns", "hyphens", "numbered", "contents", "hidden", "listings", "mathematics", "sideways")
 
 
 @functools.cache
@@ -292,3 +292,12 @@ def test_document_without_any_page_that_can_be_read_is_a_parse_error() -> None:
     with pytest.raises(Rejected) as rejected:
         read_document(damaged("contents", first=0))
     assert rejected.value.reason == "parse_error"
+
+
+def test_program_text_in_a_float_is_kept_whole_and_lets_the_sentence_pass() -> None:
+    document = read("listings")
+    (listing,) = (text for text in blocks(document, "caption") if text.startswith("(define-clock"))
+    for said in ("[x:id", "(with-hands ([(hand ...)", "(cond hand ...", '[else (stop "no hand")])))]))'):
+        assert said in listing
+    assert measurements(document.text) == list(range(1, 90))
+    assert "for clock in tower.clocks(): key.turn(clock, twice=True)" in blocks(document, "paragraph")
