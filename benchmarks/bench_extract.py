@@ -83,7 +83,7 @@ def read_by_pool(root: Path, n: int) -> None:
 
 
 def _read_bucket(limits: Limits, bucket: list[extract_text.PdfToRead]) -> list[str]:
-    return extract_text._read_bucket(limits, bucket)
+    return extract_text._read_bucket(limits, (), bucket)
 
 
 def _process_costs(

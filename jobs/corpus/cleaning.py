@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 
 # Combining form of what TeX prints as an accent of its own before the letter (OT1 fonts).
 ACCENTS = {
@@ -55,6 +56,34 @@ _JOINED = (
 JOINED_PREFIXES = frozenset(_JOINED.split())
 
 
+# Steps that can be switched off, by the names under which they are counted.
+STEPS = {
+    "stamps": "arXiv's stamp on the first page is dropped",
+    "running_heads": "lines that come back in the margins of many pages are dropped",
+    "page_numbers": "numbers of pages are dropped",
+    "line_numbers": "columns of line numbers are dropped",
+    "contents_lines": "lines of a table of contents are dropped",
+    "float_debris": "labels inside pictures are dropped",
+    "folded_chars": "ligatures and styled letters become plain letters",
+    "accents": "accents are put on their letters",
+    "hyphens_joined": "words broken at the end of a line are joined",
+    "breaks_joined": "sentences are joined over pages and columns, floats moved out of their way",
+}
+
+
+class StepCounter(Counter[str]):
+    """How often each step acted; those in `without` do not act."""
+
+    def __init__(self, without: Iterable[str] = ()) -> None:
+        super().__init__()
+        self.without = frozenset(without)
+
+
+def is_off(counts: Counter[str], step: str) -> bool:
+    """Whether a step is switched off; in a plain Counter none is."""
+    return isinstance(counts, StepCounter) and step in counts.without
+
+
 def clean_characters(text: str, counts: Counter[str]) -> str:
     """The text without invisible characters, with accents on their letters, single blanks, in NFC."""
     if text.isascii() and text.isprintable() and "`" not in text:
@@ -63,7 +92,7 @@ def clean_characters(text: str, counts: Counter[str]) -> str:
         return unicodedata.normalize("NFC", " ".join(text.split()))
     text = _drop(text, _INVISIBLE, "control_chars", counts)
     text = _fold(text, counts)
-    if _ANY_ACCENT.search(text):
+    if _ANY_ACCENT.search(text) and not is_off(counts, "accents"):
         text = combine_accents(text, counts)
     text = text.replace("\u2010", "-").replace("\u00ad", "")
     return unicodedata.normalize("NFC", _BLANKS.sub(" ", text)).strip()
@@ -77,6 +106,8 @@ def _drop(text: str, pattern: re.Pattern[str], name: str, counts: Counter[str]) 
 
 def _fold(text: str, counts: Counter[str]) -> str:
     """Ligatures, presentation forms and styled letters as plain letters."""
+    if is_off(counts, "folded_chars"):
+        return text
     text, n_ff = _ARROW_FF.subn("ff", text) if "↵" in text else (text, 0)
     counts["folded_chars"] += n_ff
     if _PRIVATE_BRACKET.search(text):
@@ -163,6 +194,8 @@ def _is_rest_of_address(before: str, after: str) -> bool:
 
 
 def _join_at_hyphen(before: str, after: str, words: Counter[str], counts: Counter[str]) -> str:
+    if is_off(counts, "hyphens_joined"):
+        return f"{before} {after}"
     tail, head = _TAIL.search(before[-60:]), _HEAD.match(after)
     if tail is None or head is None:
         # A dash between words, a minus, or a range: only a letter or digit before makes it part of a word.

@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from jobs.core import durable, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
-from jobs.core.errors import IntegrityError
+from jobs.core.errors import IntegrityError, UsageError
 from jobs.core.lake import Attempt, Lake, PartTask
 from jobs.core.manifest import Counts
 from jobs.corpus import arxiv, batches
+from jobs.corpus.cleaning import STEPS
 from jobs.corpus.pdf import Extraction, Limits, PdfReader
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Config:
     pdf_timeout_s: float = setting(Limits.timeout_s, "seconds that reading one PDF may take", affects_rows=True)
     pdf_cpu_s: int = setting(Limits.cpu_s, "CPU-seconds that reading one PDF may take", affects_rows=True)
     pdf_memory_mb: int = setting(Limits.memory_mb, "memory in MB that reading one PDF may need", affects_rows=True)
+    cleaning_off: tuple[str, ...] = setting((), f"cleaning steps to leave out: {', '.join(STEPS)}", affects_rows=True)
     min_yield_01: float = setting(0.5, "share of what was read that must be kept, else the stage fails")
 
 
@@ -64,6 +66,8 @@ class PdfToRead:
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Take over what is unchanged, read the rest in Spark's workers, publish each window."""
+    if unknown := sorted(set(config.cleaning_off) - set(STEPS)):
+        raise UsageError(f"cleaning_off has {', '.join(unknown)}. Expected some of: {', '.join(STEPS)}.")
     with contextlib.ExitStack() as stack:
         attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
         taken = [_take_over(config, attempt) for attempt in attempts]
@@ -71,7 +75,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             pdf for attempt, rows in zip(attempts, taken, strict=True) for pdf in _to_read(lake, attempt, _hashes(rows))
         ]
         if to_read:
-            _read_in_spark(_limits(config), to_read)
+            _read_in_spark(partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
         for attempt, rows in zip(attempts, taken, strict=True):
             _write(attempt, rows, 1 / len(tasks))
 
@@ -94,7 +98,10 @@ def _take_over(config: Config, attempt: Attempt) -> pyarrow.Table:
     if previous is None or previous.manifest.stage_version != attempt.task.stage_version:
         return dataset.schema().empty_table()
     pdfs = {(row["paper_id"], row["version"]): row for row in _pdf_rows(attempt.task)}
-    is_same_config = previous.manifest.settings == attempt.task.settings
+    before, now = previous.manifest.settings, attempt.task.settings
+    if list(before["cleaning_off"]) != list(now["cleaning_off"]):
+        return dataset.schema().empty_table()
+    is_same_config = before == now
 
     def stands(row: dict[str, Any]) -> bool:
         pdf = pdfs.get((row["paper_id"], row["version"]))
@@ -135,7 +142,7 @@ def _to_read(lake: Lake, attempt: Attempt, done: set[tuple[str, str]]) -> Iterat
             )
 
 
-def _read_in_spark(limits: Limits, to_read: list[PdfToRead]) -> None:
+def _read_in_spark(read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
     """Raises IntegrityError if a stored PDF changed."""
     from pyspark import SparkContext
 
@@ -143,7 +150,7 @@ def _read_in_spark(limits: Limits, to_read: list[PdfToRead]) -> None:
     with SparkContext.getOrCreate() as context, batches.Watch("pdfs", folders, len(to_read)):
         context.setLogLevel("WARN")
         buckets = deal(to_read, BUCKETS_A_CORE * context.defaultParallelism)
-        problems = context.parallelize(buckets, len(buckets)).flatMap(partial(_read_bucket, limits)).collect()
+        problems = context.parallelize(buckets, len(buckets)).flatMap(read_bucket).collect()
     if problems:
         raise IntegrityError(" ".join(problems))
 
@@ -160,10 +167,10 @@ def deal(pdfs: list[PdfToRead], n: int) -> list[list[PdfToRead]]:
     return buckets
 
 
-def _read_bucket(limits: Limits, bucket: Iterable[PdfToRead]) -> list[str]:
+def _read_bucket(limits: Limits, without: tuple[str, ...], bucket: Iterable[PdfToRead]) -> list[str]:
     """In a worker: read PDFs one after the other; what is wrong with the store is returned, not raised into Spark."""
     problems = []
-    with PdfReader(limits) as reader, contextlib.ExitStack() as stack:
+    with PdfReader(limits, without=without) as reader, contextlib.ExitStack() as stack:
         writers: dict[str, batches.BatchWriter] = {}
         for pdf in bucket:
             path = Path(pdf.path)

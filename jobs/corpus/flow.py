@@ -31,6 +31,8 @@ def write(
     found: Sequence[Piece], style: Style, bookmarks: Sequence[tuple[int, str, int]], counts: Counter[str], n_pages: int
 ) -> Written:
     """The document's text. Adds to `counts` what was dropped and joined."""
+    if cleaning.is_off(counts, "float_debris"):
+        found = [piece._replace(kind="paragraph") if piece.kind == "debris" else piece for piece in found]
     counts["float_debris"] += sum(piece.kind == "debris" for piece in found)
     kept = [piece for piece in found if piece.kind != "debris"]
     cleaned = [_clean_lines(piece, counts) for piece in kept]
@@ -90,6 +92,8 @@ Chain = list[Item]
 def _joined(marked: list[Piece], texts: list[str], style: Style, counts: Counter[str]) -> list[Chain]:
     """Chains of pieces that are one block each, in order; floats between two halves come behind them."""
     items = list(zip(marked, texts, strict=True))
+    if cleaning.is_off(counts, "breaks_joined"):
+        return [[item] for item in items]
     chains: list[Chain] = []
     used = [False] * len(items)
     for i, item in enumerate(items):

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+from jobs.corpus.cleaning import is_off
 from jobs.corpus.lines import Line, Page
 
 STAMP = re.compile(
@@ -45,6 +46,8 @@ def find_stamp(page: Page, rotated: list[str]) -> str | None:
 
 def drop_stamp(page: Page, counts: Counter[str]) -> Page:
     """The first page without the stamp where that was set upright."""
+    if is_off(counts, "stamps"):
+        return page
     kept = [line for line in page.lines if not STAMP.match(line.text.strip())]
     counts["stamps"] += len(page.lines) - len(kept)
     return page._replace(lines=kept)
@@ -76,6 +79,8 @@ def running_heads(pages: list[Page]) -> set[tuple[int, str]]:
 
 def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) -> Page:
     """The page without running heads, feet, page numbers and notices of the publisher."""
+    if is_off(counts, "running_heads"):
+        return _without_page_number(page, counts)
     margins = _in_margins(page.lines, page)
     notices = [line for line in margins if _is_notice(line.text.strip())]
     gone = {id(line) for line in margins if _key(line) in heads} | set(map(id, notices))
@@ -90,7 +95,7 @@ def drop_heads(page: Page, heads: set[tuple[int, str]], counts: Counter[str]) ->
 
 def _without_page_number(page: Page, counts: Counter[str]) -> Page:
     lines = page.lines
-    if not lines:
+    if not lines or is_off(counts, "page_numbers"):
         return page
     bases = [line.base for line in lines]
     top, bottom = min(bases), max(bases)
@@ -124,6 +129,8 @@ def drop_numbered_rows(pages: list[Page], counts: Counter[str]) -> list[Page]:
 
     So heads are known that say something else on every page, such as titles of sections.
     """
+    if is_off(counts, "page_numbers") or is_off(counts, "running_heads"):
+        return pages
     rows = [edge_rows(page) for page in pages]
     found = [tuple(_offsets(row, page) for row in pair) for page, pair in zip(pages, rows, strict=True)]
     numbering = [_common_offset([pair[edge] for pair in found]) for edge in (0, 1)]
@@ -167,6 +174,8 @@ def _is_alone(line: Line, page: Page) -> bool:
 
 def drop_line_numbers(page: Page, counts: Counter[str]) -> Page:
     """The page without the column of line numbers that review styles print in the margin."""
+    if is_off(counts, "line_numbers"):
+        return page
     numbers = [line for line in page.lines if len(line.text) < 6 and line.text.strip().isdigit()]
     gone: set[int] = set()
     for edge in ("x1", "x0"):  # set flush right, or flush left
@@ -201,6 +210,8 @@ def _is_outside(column: list[Line], page: Page) -> bool:
 
 def drop_contents(lines: list[Line], counts: Counter[str]) -> list[Line]:
     """The lines of a page without its table of contents: entries below that title, or five with dotted leaders."""
+    if is_off(counts, "contents_lines"):
+        return lines
     leaders = [line for line in lines if line.text.count(".") > 3 and _LEADERS.search(line.text)]
     entries = _entries_below_title(lines)
     if len(entries) < MIN_ENTRIES and len(leaders) < MIN_LEADERS:

@@ -11,7 +11,7 @@ import gc
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,13 +75,13 @@ class Document:
     stamp: str | None
 
 
-def read_document(doc: pymupdf.Document, *, max_text_chars: int | None = None) -> Document:
-    """The document's text in reading order with its structure.
+def read_document(doc: pymupdf.Document, *, max_text_chars: int | None = None, without: Iterable[str] = ()) -> Document:
+    """The document's text in reading order with its structure; `without` names `cleaning.STEPS` that are left out.
 
     Raises Rejected with no_text, garbled, hidden_text, text_too_long or parse_error.
     """
     with _collector_paused():
-        return _read(doc, max_text_chars)
+        return _read(doc, max_text_chars, cleaning.StepCounter(without))
 
 
 @contextmanager
@@ -99,8 +99,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _read(doc: pymupdf.Document, max_text_chars: int | None) -> Document:
-    counts: Counter[str] = Counter()
+def _read(doc: pymupdf.Document, max_text_chars: int | None, counts: Counter[str]) -> Document:
     n_pages = len(doc)  # once: MuPDF may repair a damaged file on the way and lose pages
     with lines.plain_boxes():
         pages = _read_pages(doc, n_pages, counts, max_text_chars)

@@ -83,10 +83,14 @@ class PdfReader:
     """Reads PDFs one after another in a child process that it starts, limits, replaces and ends.
 
     A context manager, for one thread: the child ends with the thread that started it. `function` is the
-    `module:function` that the child calls with an open document and `max_text_chars`; tests name others.
+    `module:function` that the child calls with an open document and `max_text_chars`; tests name others. `without` are
+    cleaning steps that are left out.
     """
 
-    def __init__(self, limits: Limits | None = None, function: str = READ_DOCUMENT) -> None:
+    def __init__(
+        self, limits: Limits | None = None, function: str = READ_DOCUMENT, without: tuple[str, ...] = ()
+    ) -> None:
+        self._without = without
         self._limits = limits or Limits()
         self._function = function
         self._process: ReadingProcess | None = None
@@ -172,6 +176,7 @@ class PdfReader:
                     parent_pid=os.getpid(),
                     max_pages=limits.max_pages,
                     max_text_chars=limits.max_text_chars,
+                    without=self._without,
                     cpu_s=limits.cpu_s,
                     memory_mb=limits.memory_mb,
                 )

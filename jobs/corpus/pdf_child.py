@@ -52,6 +52,7 @@ class Settings:
     max_text_chars: int
     cpu_s: int
     memory_mb: int
+    without: tuple[str, ...] = ()  # cleaning steps that are left out
 
 
 class Refused(Exception):  # noqa: N818 - says what became of the document; nothing went wrong here
@@ -149,7 +150,7 @@ def answer(request: dict[str, Any], settings: Settings, read: Callable[..., obje
             if request["operation"] == "first_page":
                 facts["value"] = first_page(document)
             else:
-                facts["value"] = _read_whole(document, settings.max_text_chars, read)
+                facts["value"] = _read_whole(document, settings, read)
     except Exception as error:  # noqa: BLE001 - the boundary: nothing is swallowed, it becomes the row's reason
         traceback.clear_frames(error.__traceback__)  # at the memory limit there is no room for an answer otherwise
         reason, detail = reason_of(error)
@@ -182,13 +183,14 @@ def _check_page_count(n_pages: int, max_pages: int) -> None:
         raise Refused("too_many_pages", f"{n_pages:,} pages; max_pages is {max_pages:,}")
 
 
-def _read_whole(document: pymupdf.Document, max_text_chars: int, read: Callable[..., object]) -> dict[str, Any]:
-    n_pages = document.page_count
-    result: Any = read(document, max_text_chars=max_text_chars)
+def _read_whole(document: pymupdf.Document, settings: Settings, read: Callable[..., object]) -> dict[str, Any]:
+    n_pages, max_text_chars = document.page_count, settings.max_text_chars
+    options = {"max_text_chars": max_text_chars} | ({"without": settings.without} if settings.without else {})
+    result: Any = read(document, **options)
     if result.n_pages != n_pages:  # MuPDF repaired the file meanwhile: what was read is of two states of it
         if document.page_count == 0:
             raise Refused("parse_error", f"no page is left of {n_pages} after a repair")
-        result = read(document, max_text_chars=max_text_chars)
+        result = read(document, **options)
     if len(result.text) > max_text_chars:
         raise Refused("text_too_long", f"{len(result.text):,} characters; max_text_chars is {max_text_chars:,}")
     if not result.text.strip():

@@ -134,3 +134,8 @@ def test_letters_are_counted_as_python_knows_them(text: str) -> None:
 )
 def test_hyphen_behind_a_word_that_is_also_a_prefix(first: str, second: str, seen: str, kept: bool) -> None:
     assert cleaning.keeps_hyphen(first, second, cleaning.vocabulary([seen])) is kept
+
+
+def test_folding_that_is_switched_off_leaves_ligatures() -> None:
+    assert cleaning.clean_characters("the \ufb01rst", cleaning.StepCounter()) == "the first"
+    assert cleaning.clean_characters("the \ufb01rst", cleaning.StepCounter(["folded_chars"])) == "the \ufb01rst"

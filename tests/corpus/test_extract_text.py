@@ -14,7 +14,7 @@ import pytest
 from jobs.core import durable
 from jobs.core.config import REPOSITORY
 from jobs.core.definition import Source
-from jobs.core.errors import IntegrityError, YieldError
+from jobs.core.errors import IntegrityError, UsageError, YieldError
 from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
 from jobs.corpus import batches, extract_text
@@ -286,7 +286,7 @@ def test_bucket_goes_on_behind_a_damaged_file(tmp_path: Path) -> None:
         PdfToRead(str(tmp_path), f"2401.0000{number}", 1, None, str(path), sha256, size_bytes)
         for number, path in enumerate((bad, good), start=1)
     ]
-    problems = extract_text._read_bucket(Limits(), bucket)
+    problems = extract_text._read_bucket(Limits(), (), bucket)
     assert len(problems) == 1
     assert "bad.pdf" in problems[0]
     assert [table["paper_id"].to_pylist() for table in batches.read_all(tmp_path)] == [["2401.00002"]]
@@ -320,3 +320,21 @@ def test_pdfs_of_a_backfill_go_as_soon_as_their_windows_are_read(
     assert max(n_files) == most
     assert len(lake.parts("documents")) == n_windows
     assert why("extract_text", lake) == "up to date", "a window whose PDFs are gone stays done"
+
+
+def test_cleaning_step_switched_off_reads_all_again(tmp_path: Path) -> None:
+    lake = papers_of(tmp_path)
+    put(lake, s2401002=note())
+    make("extract_text", lake)
+    before = rows(lake)[NOTE]
+    make("extract_text", lake, cleaning_off=("hyphens_joined",))
+    after = rows(lake)[NOTE]
+    assert after["text"] != before["text"]
+    assert "hyphens_joined" not in {one["name"] for one in after["cleaned"]}
+
+
+def test_unknown_cleaning_step_is_refused(tmp_path: Path) -> None:
+    lake = papers_of(tmp_path)
+    put(lake, s2401002=note())
+    with pytest.raises(UsageError, match=r"cleaning_off has hyphen\. Expected some of: stamps, running_heads"):
+        make("extract_text", lake, cleaning_off=("hyphen",))

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from jobs.corpus import furniture
+from jobs.corpus.cleaning import StepCounter
 from jobs.corpus.lines import Line, Page
 
 
@@ -102,3 +103,9 @@ def test_contents_with_dots_are_dropped() -> None:
 def test_numbers_at_line_ends_without_a_heading_of_contents_stay() -> None:
     lines = [line(f"The clock showed {i}", 100.0 + 12 * i) for i in range(8)]
     assert furniture.drop_contents(lines, Counter()) == lines
+
+
+def test_stamp_set_upright_is_dropped_unless_that_is_switched_off() -> None:
+    first = page(0, line("arXiv:2401.00001v1 [cs.LG] 2 Jan 2024", 100))
+    assert "arXiv" not in furniture.drop_stamp(first, StepCounter()).lines[0].text
+    assert furniture.drop_stamp(first, StepCounter(["stamps"])) == first

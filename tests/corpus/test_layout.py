@@ -301,3 +301,27 @@ def test_program_text_in_a_float_is_kept_whole_and_lets_the_sentence_pass() -> N
         assert said in listing
     assert measurements(document.text) == list(range(1, 90))
     assert "for clock in tower.clocks(): key.turn(clock, twice=True)" in blocks(document, "paragraph")
+
+
+# A step -> a fixture on which it acts.
+ACTS_ON = {
+    "running_heads": "article",
+    "page_numbers": "columns",
+    "line_numbers": "numbered",
+    "contents_lines": "contents",
+    "float_debris": "floats",
+    "accents": "article",
+    "hyphens_joined": "hyphens",
+    "breaks_joined": "article",
+}
+
+
+@pytest.mark.parametrize(("step", "name"), ACTS_ON.items())
+def test_step_that_is_switched_off_does_not_act(step: str, name: str) -> None:
+    import pymupdf
+
+    assert read(name).cleaned[step] > 0
+    with pymupdf.open(typeset(name)) as doc:
+        without = read_document(doc, without=(step,))
+    assert step not in without.cleaned
+    assert without.text != read(name).text
