@@ -18,7 +18,8 @@ ACCENTS = {
 }  # fmt: skip
 _ACCENT = re.compile(r"(?:(?<=[A-Za-z]) (?=[´¨ˆ˜ˇ˘˙˚˝][a-zı]))?([´ˋ¨ˆ˜ˇ˘¯˙˚˝]) ?([A-Za-zıȷ])")
 _GRAVE = re.compile(r"(?<=[a-z])`(?=[aeiouy])")
-_ARROW_FF = re.compile("(?<=[A-Za-z])↵(?=[a-z])|↵(?=[a-z]{2})")  # what Quartz writes for TeX's ff
+# What Quartz writes for TeX's ff; apart from letters it stands for alpha.
+_ARROW_FF = re.compile("(?<=[A-Za-z])↵(?=[a-z])|↵(?=[a-z]{2})|(?<=o)↵(?!\\w)")
 # Adobe's private characters for the parts of tall brackets, from U+F8EB on, and what Quartz writes for TeX's \\leq.
 _BRACKETS = dict(enumerate("⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪⎮⎞⎟⎠⎤⎥⎦⎫⎬⎭≤", 0xF8EB))
 _PRIVATE_BRACKET = re.compile("[\uf8eb-\uf8ff]")

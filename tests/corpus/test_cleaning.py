@@ -20,6 +20,7 @@ def clean(text: str) -> str:
     [
         ("e\ufb03cient o\ufb03ce \ufb02ow", "efficient office flow"),
         ("o\u21b5ers di\u21b5erent", "offers different"),
+        ("trade o\u21b5 the step \u21b5, cuto\u21b5.", "trade off the step \u21b5, cutoff."),
         ("\uf8eba\uf8f6 x \uf8ff y", "⎛a⎞ x ≤ y"),
         ("F¨arber and Schr¨odinger", "Färber and Schrödinger"),
         ("Schr ¨odinger", "Schrödinger"),
