@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from jobs.core import durable
-from jobs.core.errors import LockedError, TryAgainError
+from jobs.core.errors import LockedError, TryAgainError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,10 @@ class Pace:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Hold the server for a request with its redirects and its body. Raises TryAgainError if others hold it on."""
+        """Hold the server for a request with its redirects and its body.
+
+        Raises TryAgainError if others hold it on, UsageError if the file's folder cannot be written.
+        """
         with contextlib.ExitStack() as stack:
             if self.file:
                 try:
@@ -54,6 +57,11 @@ class Pace:
                     raise TryAgainError(
                         f"Other processes have been asking the same server for {LONGEST_WAIT_S:.0f} s ({self.file}): "
                         "one connection at a time is allowed. Run this again later."
+                    ) from error
+                except OSError as error:
+                    raise UsageError(
+                        f"{self.file.parent} cannot be written ({error.strerror}). Jobs that ask the same server meet "
+                        "there. Give another folder that all of them see: --clock-folder DIR"
                     ) from error
             yield
 

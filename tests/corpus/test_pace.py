@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.core.config import REPOSITORY
-from jobs.core.errors import TryAgainError
+from jobs.core.errors import TryAgainError, UsageError
 from jobs.corpus import pace
 from jobs.corpus.pace import Pace
 
@@ -181,3 +181,9 @@ def test_hosts_of_arxiv_are_one_server(tmp_path: Path, url: str, name: str) -> N
 def test_folder_of_the_settings_is_where_jobs_meet(tmp_path: Path) -> None:
     found = pace.shared(str(tmp_path / "shared"), tmp_path / "lake", 3.0, "https://arxiv.org").file
     assert found == tmp_path / "shared" / "arxiv.org"
+
+
+def test_folder_that_cannot_be_written_says_which_other_to_give(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"--clock-folder DIR"):
+        ask(Pace(3.0, tmp_path / "file" / "arxiv.org"))
