@@ -22,6 +22,7 @@ from jobs.core.spark import SparkConfig, submit_command
 from jobs.core.stages import GOALS, ONLY, STAGES, load, require_wanted, stage_named
 
 EXIT_READER_LEFT = 128 + 13  # what a shell says of a process that SIGPIPE ended
+PREVIEWED = "synthesize_qa"  # the stage whose outcome nobody can foresee
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +153,8 @@ def _run_stage(argv: list[str], in_spark: bool) -> int:
     stage = stage_named(argv[0])
     parser = stage_parser(stage.name)
     parser.add_argument("--check", action="store_true", help="only say: exit 0 done, 10 to do, 99 not wanted")
+    if stage.name == PREVIEWED:
+        parser.add_argument("--preview", type=int, metavar="N", help="show N prompts, replies, verdicts; write nothing")
     if {"-h", "--help"} & set(argv):  # a stage that is not wanted is skipped before its module is looked for
         _describe(parser, stage.name)
     options, words = parser.parse_known_args(argv[1:])
@@ -165,6 +168,9 @@ def _run_stage(argv: list[str], in_spark: bool) -> int:
             log.info("%s %s: %s", task.part, task.state, task.why)
         return EXIT_TO_DO if to_do else EXIT_DONE
     require_inputs(stage, tasks)
+    if getattr(options, "preview", None) is not None:
+        module.preview(request.config_of(module).values, tasks, options.preview, write_line)
+        return EXIT_DONE
     if to_do and stage.engine == "spark" and not in_spark:
         spark_config = resolve(SparkConfig, request.layers).values
         command, env = submit_command(spark_config, argv, request.lake.root)

@@ -3,14 +3,14 @@
 Reads chunks. Writes drafts: rows.parquet has the pairs, asked.parquet what became of everything that was asked. A new
 prompt or teacher counts for what was not asked yet; --reask true asks the rest again. Fails with TryAgainError if the
 teacher is away.
-Run: python -m jobs synthesize_qa --window 2024-01-01_2024-01-08 --teacher extractive
+Run: python -m jobs synthesize_qa --window 2024-01-01_2024-01-08 --teacher extractive [--preview 5]
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from jobs.core.progress import Progress
 from jobs.core.windows import Window
 from jobs.corpus import batches
 from jobs.tuning import asking, outcomes, prompts
+from jobs.tuning import preview as previews
 from jobs.tuning.asking import Chunk
 from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.outcomes import Outcome, RowKey
@@ -138,6 +139,19 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         with lake.attempt(task) as attempt:
             _make_shard(config, lake, attempt, source)
     _hold_floor(config, lake, tasks)
+
+
+def preview(config: Config, tasks: list[PartTask], n: int, tell: Callable[[str], None]) -> None:
+    """Tell what `n` chunks would be asked, the first of the windows, how the teacher replies, and the verdicts."""
+    asks: dict[str, _Ask] = {}  # one a chunk, whose types begin each at another
+    for window in dict.fromkeys(_place(task.part)[0] for task in tasks):
+        task = next(one for one in tasks if _place(one.part)[0] == window)
+        ordered = asking.order_of_asking(task.part_of("chunks").rows())
+        for ask in _wanted(config, ordered, ordered):
+            asks.setdefault(ask.chunk.chunk_id, ask)
+    requests = [_request(ask) for ask in list(asks.values())[:n]]
+    for text in previews.preview(_Source(config).load(), requests, is_prompted=config.teacher != "extractive"):
+        tell(text)
 
 
 def _hold_floor(config: Config, lake: Lake, tasks: list[PartTask]) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from jobs.core import cli
 from jobs.core.errors import TryAgainError, UsageError, YieldError
 from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
 from jobs.core.runner import Request, survey
 from jobs.core.stages import STAGES
-from jobs.tuning import asking, outcomes, teacher
-from jobs.tuning.teacher import TeacherReply
+from jobs.tuning import asking, outcomes, preview, teacher
+from jobs.tuning.teacher import TeacherReply, TeacherRequest
 from tests.tuning import chunk_house as house
 from tests.tuning.injected import ORDERS
 
@@ -289,3 +290,33 @@ def test_outcomes_of_the_part_say_what_became_of_everything(lake: Lake) -> None:
     found = outcomes.read(part.file(outcomes.ASKED_FILE))
     assert Counter(outcome.reason for outcome in found) == {None: 23, "no_pair": 1}
     assert part.manifest.extra["asked"] == {"pair": 23, "no_pair": 1}
+
+
+def test_preview_shows_prompt_reply_and_verdict_and_writes_nothing(
+    lake: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.register(
+        lake, replies=[TeacherReply('{"question": "Why?", "answer": "So.", "evidence": "It is."}', None, True)]
+    )
+    argv = ["synthesize_qa", "--lake", str(lake.root), "--window", house.WINDOW, "--teacher", "scripted"]
+    assert cli.main([*argv, "--question-types", "why", "--preview", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split(",")[0] for line in shown.splitlines() if line.startswith("---")] == [
+        f"--- {number} of 3: why" for number in (1, 2, 3)
+    ]
+    assert shown.count("assistant: ") == 3, "the prompt, with its example"
+    verdicts = [line for line in shown.splitlines() if line.startswith("verdict: ")]
+    assert verdicts[0] == "verdict: truncated"
+    assert len(verdicts) == 3
+    assert len(house.asked(lake)) == 3
+    assert lake.parts("drafts") == []
+    assert not (lake.root / "drafts").exists()
+
+
+def test_preview_shows_no_passage_that_gives_orders_to_the_teacher(
+    lake: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests = [TeacherRequest(ORDERS[0], "", "", "why", 1)]
+    for text in preview.preview(house.register(lake), requests, is_prompted=True):
+        assert "verdict: instructions" in text or text.startswith("---")
+    assert [text for text, _ in house.asked(lake) if text == ORDERS[0]] == []
