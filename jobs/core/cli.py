@@ -40,6 +40,8 @@ commands:
   config     settings of a stage, each with where it comes from
   search     passages that answer a question
   serve_chat the chat app over what the lake has released
+  export_dataset
+             the curated pairs as a dataset for others: Parquet, chats, a plain list, a card
   copy       the lake's current parts into another lake, verified
   prune      remove what nothing refers to any more
 
@@ -130,6 +132,9 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
     if name == "serve_chat":  # by name: the hallway imports no room
         serve: Callable[[list[str]], int] = importlib.import_module("jobs.serving.serve_chat").serve_command
         return serve
+    if name == "export_dataset":
+        export: Callable[[list[str]], int] = importlib.import_module("jobs.tuning.export_dataset").export_command
+        return export
     from jobs.core import copying, looking, planning, pruning, showing, walking
 
     commands: dict[str, Callable[[list[str]], int]] = {
