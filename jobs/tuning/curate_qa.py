@@ -19,10 +19,12 @@ from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
+from jobs.core.progress import Progress
 from jobs.retrieval import passages
 from jobs.retrieval.encoder import load_encoder
 from jobs.retrieval.index_view import View
-from jobs.tuning import duplicates, qa_checks
+from jobs.retrieval.searcher import Searcher
+from jobs.tuning import duplicates, qa_checks, round_trip
 from jobs.tuning.duplicates import Asked
 from jobs.tuning.qa_checks import QA
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 REFUSED_FILE = "refused.parquet"
 
 Row = dict[str, Any]
@@ -43,6 +45,9 @@ class Config:
 
     near_duplicate_cosine: float = setting(
         duplicates.NEAR_COSINE, "cosine above which two questions count as the same", affects_rows=True
+    )
+    round_trip_k: int = setting(
+        5, "first passages, by words or vectors, of which one must be a train question's own; 0: any", affects_rows=True
     )
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
 
@@ -109,7 +114,11 @@ def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part]
     asked = _kept(rows, reasons)
     reasons |= _by_id(asked, duplicates.exact(asked))
     asked = _kept(rows, reasons)
-    reasons |= _by_id(asked, _near(config, View.read(index), asked))
+    if asked:
+        encoder = load_encoder(View.read(index).encoder, device=config.device)
+        vectors = encoder.encode([one.question for one in asked])
+        reasons |= _by_id(asked, duplicates.near(asked, vectors, config.near_duplicate_cosine))
+        reasons |= _not_found_again(config.round_trip_k, Searcher.open(index, encoder), rows, reasons)
     _write(attempt, rows, reasons)
 
 
@@ -143,11 +152,16 @@ def _by_id(asked: Sequence[Asked], refused: dict[int, str]) -> dict[str, str]:
     return {asked[place].qa_id: reason for place, reason in refused.items()}
 
 
-def _near(config: Config, view: View, asked: Sequence[Asked]) -> dict[int, str]:
-    if len(asked) < 2:
-        return {}
-    vectors = load_encoder(view.encoder, device=config.device).encode([one.question for one in asked])
-    return duplicates.near(asked, vectors, config.near_duplicate_cosine)
+def _not_found_again(k: int, searcher: Searcher, rows: Sequence[Row], refused: dict[str, str]) -> dict[str, str]:
+    """Of the train split only: a test that the searcher passes by construction would flatter it."""
+    asked = [row for row in rows if row["qa_id"] not in refused and row["split"] == "train" and row["is_answerable"]]
+    progress = Progress("questions asked again", len(asked))
+    found: dict[str, str] = {}
+    for row in asked if k else ():
+        if not round_trip.finds_again(searcher, row["question"], row["chunk_ids"], k):
+            found[row["qa_id"]] = "not_found_again"
+        progress.step()
+    return found
 
 
 def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,9 @@ from jobs.core.errors import InputMissingError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.stages import STAGES, load
-from jobs.tuning import outcomes, teacher
+from jobs.retrieval.passages import Passage
+from jobs.retrieval.searcher import Found, Searcher
+from jobs.tuning import outcomes, round_trip, teacher
 from jobs.tuning.outcomes import Outcome
 from jobs.tuning.teacher import TeacherReply
 from tests.tuning import chunk_house as house
@@ -114,7 +116,7 @@ def test_each_planted_pair_is_refused_for_its_reason_and_the_good_one_kept(tmp_p
 
 
 def test_every_declared_reason_is_planted_somewhere() -> None:
-    elsewhere = {"not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak"}
+    elsewhere = {"not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak", "not_found_again"}
     assert set(DATASETS["qa"].reasons) == set(PLANTED) | elsewhere
 
 
@@ -231,3 +233,36 @@ def test_reasons_add_up_in_any_mixture(tmp_path: Path) -> None:
         build(tmp_path / "lake", {f"{one}v1#0": reply for one, reply in zip(ids, bad, strict=True)})
     ).manifest.counts
     assert counts.read == counts.kept + Counter(counts.dropped).total() == 12
+
+
+@pytest.mark.parametrize(
+    ("split", "k", "reason"), [("train", 5, "not_found_again"), ("test", 5, None), ("train", 0, None)]
+)
+def test_question_that_does_not_lead_back_is_not_trained_on(
+    tmp_path: Path, split: str, k: int, reason: str | None
+) -> None:
+    """It is one that any of many passages could answer; a test question stays, or recall would be perfect by choice."""
+    (vague,) = papers_of(split, 1)
+    others = [one for one in papers_of("train", 12) if one != vague]
+    replies = {f"{vague}v1#0": {"question": "Why do so many people agree about what is good?"}}
+    part = curate(build(tmp_path / "lake", replies | {f"{one}v1#0": {} for one in others}), round_trip_k=k)
+    assert refused(part).get(f"{vague}v1#0") == reason
+    assert {row["paper_id"] for row in part.rows()} >= set(others)
+
+
+class FindsOne:
+    """A searcher that finds one passage, and that by vectors alone."""
+
+    passage = Passage("2401.00001v1#4", "2401.00001", 1, "", "", 1, 0.5, "", None, 0, 0, "text")
+
+    def to_query(self, question: str) -> str:
+        return question
+
+    def find(self, _query: str, _k: int, *, mode: str, per_paper: int) -> Found:
+        return Found(1.0, (self.passage,) if mode == "dense" else ())
+
+
+def test_passage_beside_the_own_one_is_good_enough() -> None:
+    searcher = cast("Searcher", FindsOne())
+    found = [n for n in range(8) if round_trip.finds_again(searcher, "Why?", [f"2401.00001v1#{n}"], 5)]
+    assert found == [3, 4, 5]
