@@ -97,8 +97,20 @@ def row_hashes(dataset: Dataset, table: pyarrow.Table) -> list[bytes]:
     """One 32-byte hash a row, over the columns that say what the row is."""
     import orjson
 
-    columns = table.select(list(dataset.digest_columns)).to_pylist()
-    return [hashlib.sha256(orjson.dumps(row, option=orjson.OPT_UTC_Z)).digest() for row in columns]
+    names = dataset.digest_columns
+    columns = [_values(table[name]) for name in names]
+    option = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+    rows = (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+    return [hashlib.sha256(orjson.dumps(row, option=option)).digest() for row in rows]
+
+
+def _values(column: pyarrow.ChunkedArray) -> list[Any]:
+    """A column's values. Times (UTC) come without their zone, which costs 4 µs each and again as much in JSON."""
+    import pyarrow as pa
+
+    is_time = pa.types.is_timestamp(column.type)
+    values: list[Any] = column.cast(pa.timestamp("us")).to_numpy().tolist() if is_time else column.to_pylist()
+    return values
 
 
 class SetDigest:

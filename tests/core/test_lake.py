@@ -1,15 +1,18 @@
 """The lake's rules for one part: published whole or not at all, by one writer, verified before it is trusted."""
 
 import dataclasses
+import hashlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import orjson
 import pyarrow.parquet
 import pytest
 
@@ -271,6 +274,16 @@ def test_digest_passes_over_where_a_row_came_from() -> None:
 def test_digest_tells_one_changed_row(tmp_path: Path) -> None:
     old, new = (tables.make_table(toy.ROWS, [toy.row_of("2401.00001", text)]) for text in ("old", "new"))
     assert tables.row_hashes(toy.ROWS, old) != tables.row_hashes(toy.ROWS, new)
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 500_000])
+def test_digest_is_of_the_row_as_json_with_times_of_utc(microsecond: int) -> None:
+    """A digest that changed would make all that was made before look stale."""
+    papers = DATASETS["papers"]
+    at = datetime(2024, 1, 2, 10, 0, 5, microsecond, tzinfo=UTC)
+    row = dict.fromkeys(papers.columns) | {"paper_id": "2401.00001", "authors": ["A. Example"], "submitted_at": at}
+    expected = hashlib.sha256(orjson.dumps(row, option=orjson.OPT_UTC_Z)).digest()
+    assert tables.row_hashes(papers, tables.make_table(papers, [row])) == [expected]
 
 
 def test_read_batches_gives_all_rows_in_small_tables(tmp_path: Path) -> None:
