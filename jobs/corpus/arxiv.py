@@ -11,6 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -28,6 +29,8 @@ OLD_ARCHIVES = _words(
     " q-alg q-bio quant-ph solv-int supr-con"
 )
 ARCHIVES = OLD_ARCHIVES | _words("econ eess q-fin stat")
+
+_NEW_FORM_FROM, _FIVE_DIGITS_FROM = date(2007, 4, 1), date(2015, 1, 1)
 
 _VERSION = r"(?:v(?P<version>[1-9][0-9]{0,3}))?"
 _NEW_ID = r"(?P<yymm>[0-9]{4})\.(?P<number>[0-9]{4,5})"
@@ -48,8 +51,9 @@ _STAMP = re.compile(
 # Not from `calendar`: its names follow the locale.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAY_FORM = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), {1,2}([0-9]{1,2}) ([A-Z][a-z]{2}) ([0-9]{4})"
-_DAY = re.compile(_DAY_FORM + " ?")
-_CREATED = re.compile(_DAY_FORM + r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+_DAY = re.compile(_DAY_FORM)
+_CLOCK = re.compile(r" ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
+_CLOCK_CHARS = len(" 19:18:42 GMT")
 
 _CATEGORY = re.compile(r"(?P<archive>[a-z][a-z-]*)(?:\.(?:[A-Z]{2}|[a-z]+(?:-[a-z]+)*))?")
 
@@ -75,7 +79,7 @@ def parse_id(text: str) -> ArxivId:
     match = _NEW.fullmatch(text) or _OLD.fullmatch(text)
     if match is None:
         raise ValueError(f"{text[:80]!r} is no arXiv id; expected a form such as 2205.14135v2 or hep-th/9901001")
-    archive = match.groupdict().get("archive")
+    archive = match["archive"] if match.re is _OLD else None
     _check_number(text, archive, match["yymm"], match["number"])
     version = match["version"]
     paper_id = f"{archive}/{match['yymm']}{match['number']}" if archive else f"{match['yymm']}.{match['number']}"
@@ -84,11 +88,11 @@ def parse_id(text: str) -> ArxivId:
 
 def _check_number(text: str, archive: str | None, yymm: str, number: str) -> None:
     month = _month(archive, yymm)
-    if month is None or int(number) == 0:
+    if month is None or not number.strip("0"):
         raise ValueError(f"{text!r} is no arXiv id: it has month {yymm[2:]} and number {number}")
     if archive is None:
-        digits = 4 if month < date(2015, 1, 1) else 5
-        if month < date(2007, 4, 1) or len(number) != digits:
+        digits = 4 if month < _FIVE_DIGITS_FROM else 5
+        if month < _NEW_FORM_FROM or len(number) != digits:
             raise ValueError(f"{text!r} is no arXiv id: ids of {month:%B %Y} do not have {len(number)} digits")
     elif archive in OLD_ARCHIVES:
         if not date(1991, 1, 1) <= month <= date(2007, 3, 1):
@@ -97,6 +101,7 @@ def _check_number(text: str, archive: str | None, yymm: str, number: str) -> Non
         raise ValueError(f"{text!r} is no arXiv id: there is no archive {archive!r} of {month.year}")
 
 
+@lru_cache(maxsize=1000)
 def _month(archive: str | None, yymm: str) -> date | None:
     """First day of the month; None if there is no such month. Years 91 to 99 are 19xx where an archive is named."""
     year, month = int(yymm[:2]), int(yymm[2:])
@@ -220,18 +225,27 @@ def parse_day(text: str) -> date:
 
     Raises ValueError if it is none, or if more than a blank follows it.
     """
-    match = _DAY.fullmatch(text)
-    if match is None or match[2] not in _MONTHS:
+    day = _day(text.removesuffix(" "))
+    if day is None:
         raise ValueError(f"{text[:80]!r} is no day; expected a form such as 'Mon, 2 Apr 2007'")
-    return date(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]))
+    return day
 
 
 def parse_created(text: str | None) -> datetime | None:
     """When a version was submitted, UTC: `Mon, 2 Apr 2007 19:18:42 GMT`. None or "" -> None, else ValueError."""
     if not text:
         return None
-    match = _CREATED.fullmatch(text)
-    if match is None or match[2] not in _MONTHS:
+    day, clock = _day(text[:-_CLOCK_CHARS]), _CLOCK.fullmatch(text[-_CLOCK_CHARS:])
+    if day is None or clock is None:
         raise ValueError(f"{text[:80]!r} is no date; expected a form such as 'Mon, 2 Apr 2007 19:18:42 GMT'")
-    day, month, year, hour, minute, second = match.groups()
-    return datetime(int(year), _MONTHS.index(month) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    hour, minute, second = clock.groups()
+    return datetime(day.year, day.month, day.day, int(hour), int(minute), int(second), tzinfo=UTC)
+
+
+@lru_cache(maxsize=5000)
+def _day(text: str) -> date | None:
+    """The day, if `text` is nothing but one. Remembered: a scan meets each of a window's days hundreds of times."""
+    match = _DAY.fullmatch(text)
+    if match is None or match[2] not in _MONTHS:
+        return None
+    return date(int(match[3]), _MONTHS.index(match[2]) + 1, int(match[1]))

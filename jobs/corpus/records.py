@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from functools import lru_cache
+from typing import Any, NamedTuple, TypedDict
 
 from jobs.corpus import arxiv
 
@@ -21,6 +21,7 @@ _VERSION = re.compile(r"v([1-9][0-9]{0,3})")
 _ISO_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # Control characters become blanks too: no title needs them, and some tools end a string at NUL.
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
+_IS_CONTROL = bytes(char < 0x20 or char == 0x7F for char in range(256))
 # A comment such as `withdrawn from PRL` does not take the paper from arXiv.
 _WHAT = r"(?:paper|article|submission|manuscript|preprint|work)"
 _WITHDRAWN = re.compile(
@@ -56,8 +57,7 @@ class PaperRow(TypedDict):
     offset: int
 
 
-@dataclass(frozen=True)
-class History:
+class History(NamedTuple):
     """What `versions` tells. `version` is the highest number, 1 without any; the times are UTC, None if unknown."""
 
     version: int
@@ -80,8 +80,9 @@ def load(line: bytes) -> dict[str, Any]:
     if line.count(b"[") + line.count(b"{") > MAX_DEPTH:
         _check_depth(record)
     for name in _TEXT_FIELDS:
-        if not isinstance(record.get(name), str | None):
-            raise MalformedError(f"{name} is {type(record[name]).__name__}; expected text or null")
+        value = record.get(name)
+        if value is not None and not isinstance(value, str):
+            raise MalformedError(f"{name} is {type(value).__name__}; expected text or null")
     if not _is_list_of(record.get("authors_parsed"), list):
         raise MalformedError("authors_parsed is no list of lists")
     if not isinstance(record.get("categories"), str) and not _is_list_of(record.get("categories"), str):
@@ -115,7 +116,7 @@ def history(versions: object) -> History:
     numbers = [_number(entry) for entry in entries]
     if not entries:
         return History(1, None, None, None)
-    newest = max(range(len(entries)), key=lambda i: (numbers[i], i))
+    newest = len(numbers) - 1 - numbers[::-1].index(max(numbers))  # of two with one number the later
     first = numbers.index(1) if 1 in numbers else None
     first_at = None if first is None else _created(entries[first])
     source_type = entries[newest].get("source_type")
@@ -129,10 +130,16 @@ def history(versions: object) -> History:
 
 def _number(entry: Mapping[str, Any]) -> int:
     name = entry.get("version")
-    match = _VERSION.fullmatch(name) if isinstance(name, str) else None
-    if match is None:
+    number = _number_of(name) if isinstance(name, str) else None
+    if number is None:
         raise MalformedError(f"version is {str(name)[:40]!r}; expected a form such as 'v2'")
-    return int(match[1])
+    return number
+
+
+@lru_cache(maxsize=1000)
+def _number_of(name: str) -> int | None:
+    match = _VERSION.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 def _created(entry: Mapping[str, Any]) -> datetime | None:
@@ -185,14 +192,27 @@ def _iso_day(text: str | None) -> str:
 
 def clean(text: str | None) -> str:
     """The text with blanks collapsed and control characters gone; "" for None."""
-    collapsed = " ".join((text or "").split())
+    flat = (text or "").strip()
+    if "\n" in flat:
+        flat = flat.replace("\n  ", "\n").replace("\n", " ")  # where arXiv breaks a line, and parts paragraphs
+    if "  " not in flat and _is_printable(flat):
+        return flat
+    collapsed = " ".join(flat.split())
     return collapsed if collapsed.isprintable() else " ".join(collapsed.translate(_CONTROL).split())
+
+
+def _is_printable(text: str) -> bool:
+    """`text.isprintable()`, which asks Unicode's tables for every letter, at a third of its price for long text."""
+    if len(text) > 200 and text.isascii():
+        return b"\1" not in text.encode().translate(_IS_CONTROL)
+    return text.isprintable()
 
 
 def category_tokens(categories: str | list[str] | None) -> list[str]:
     """Categories in order, primary first, from text (`cs.LG stat.ML`) or a list of such texts."""
-    texts = [categories] if isinstance(categories, str) else categories or []
-    return list(dict.fromkeys(token for text in texts for token in text.split()))
+    if isinstance(categories, str):
+        return list(dict.fromkeys(categories.split()))
+    return list(dict.fromkeys(token for text in categories or [] for token in text.split()))
 
 
 def is_withdrawn(source_type: str | None, comments: str | None) -> bool:
@@ -208,8 +228,13 @@ def is_withdrawn(source_type: str | None, comments: str | None) -> bool:
 def _authors(record: Mapping[str, Any]) -> list[str]:
     """Names as `First Last Suffix`; from the one string of authors where no parsed names are given."""
     parsed = record.get("authors_parsed") or []
-    names = [clean(" ".join(str(parts[i]) for i in (1, 0, 2) if i < len(parts) and parts[i])) for parts in parsed]
-    return [name for name in names if name] or split_authors(record.get("authors"))
+    names = [name for parts in parsed if (name := _name(parts))]
+    return names or split_authors(record.get("authors"))
+
+
+def _name(parts: list[Any]) -> str:
+    ordered = [*parts[1:2], *parts[:1], *parts[2:3]]
+    return clean(" ".join([str(part) for part in ordered if part]))
 
 
 def split_authors(text: str | None) -> list[str]:

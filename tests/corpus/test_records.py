@@ -99,6 +99,20 @@ def test_letters_beyond_ascii_stay() -> None:
     assert records.clean("Poincaré\u00ad  量子 \\'{e}") == "Poincaré\u00ad 量子 \\'{e}"
 
 
+@pytest.mark.parametrize("n_pieces", [3, 30, 300])
+def test_short_ways_of_cleaning_give_what_the_long_way_gives(n_pieces: int) -> None:
+    rng = random.Random(n_pieces)
+    odd = ["\n", "\n  ", " \n", "  ", "\t", "\r\n", "\x00", "\x1f", "\x7f", "\x85", "\u00a0", "\u2028", "\u00ad", "é"]
+    for _ in range(500):
+        pieces = rng.choices(["a", "mass", " ", "$x$"], k=n_pieces)
+        for _ in range(rng.randrange(3)):
+            pieces.insert(rng.randrange(n_pieces), rng.choice(odd))
+        text = "".join(pieces)
+        blanked = "".join(" " if ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 else char for char in text)
+        expected = " ".join(text.split())
+        assert records.clean(text) == (expected if expected.isprintable() else " ".join(blanked.split()))
+
+
 def test_repeated_category_counts_once() -> None:
     assert records.category_tokens(["cs.LG stat.ML", "cs.LG"]) == ["cs.LG", "stat.ML"]
 
