@@ -7,7 +7,7 @@ one over the columns that say what they are, and the hashes added up.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +23,21 @@ ROWS_FILE = "rows.parquet"
 
 def make_table(dataset: Dataset, rows: Iterable[dict[str, Any]]) -> pyarrow.Table:
     """Rows as an Arrow table with the dataset's schema. Raises ContractError if a row does not fit it."""
-    import pyarrow as pa
-
-    rows = list(rows)
+    rows, columns = list(rows), set(dataset.columns)
     for row in rows:
-        if row.keys() != set(dataset.columns):
+        if row.keys() != columns:
             raise ContractError(
                 f"A row of {dataset.name} has the columns {sorted(row)}. Expected {sorted(dataset.columns)}."
             )
+    return table_of_columns(dataset, {name: [row[name] for row in rows] for name in dataset.columns})
+
+
+def table_of_columns(dataset: Dataset, columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
+    """The dataset's columns among these as an Arrow table. Raises ContractError if a value does not fit its column."""
+    import pyarrow as pa
+
     try:
-        return pa.Table.from_pylist(rows, schema=dataset.schema())
+        return pa.Table.from_pydict(columns, schema=dataset.schema())
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ContractError(f"A row of {dataset.name} does not fit its columns' types: {error}") from error
 

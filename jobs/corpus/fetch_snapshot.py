@@ -112,7 +112,7 @@ def papers_fetched(lake: Lake, windows: Sequence[Window]) -> int | None:
         for path in paths
         for start, end in snapshot.byte_ranges(path.stat().st_size)
     )
-    return len({row["paper_id"] for scan in scanned.windows.values() for row in scan.rows})
+    return len({paper_id for scan in scanned.windows.values() for paper_id in scan.papers.columns["paper_id"]})
 
 
 def missing(source: Source) -> list[str]:
@@ -134,7 +134,11 @@ def _papers_by_day(config: Config, definition: Definition, source: Source) -> Co
         found = snapshot.merged(snapshot.scan_range(path, start, end, wanted) for start, end in ranges)
     scan = found.windows.get(_ALL_TIME.name)
     is_by_update = definition.select_by == "updated"
-    days = ((row["updated_at"] if is_by_update else row["submitted_at"]).date() for row in scan.rows) if scan else ()
+    days = (
+        ((row["updated_at"] if is_by_update else row["submitted_at"]).date() for row in scan.papers.rows())
+        if scan
+        else ()
+    )
     return Counter(days)
 
 

@@ -23,7 +23,7 @@ from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
 from jobs.core.windows import parse_window
-from jobs.corpus import records, snapshot
+from jobs.corpus import snapshot
 from jobs.corpus.selection import Selection, select
 from jobs.corpus.snapshot import ScanResult, WindowScan
 
@@ -106,18 +106,16 @@ def _check_malformed(found: ScanResult, max_malformed_01: float) -> None:
 
 def _write(scan: WindowScan, taken_down: set[str], attempt: Attempt, config: Config, **told: Any) -> None:
     dataset = DATASETS["papers"]
-    newest, n_superseded = records.newest(scan.rows)
-    allowed = [row for row in newest if row["paper_id"] not in taken_down]
-    capped = records.cap(allowed, config.max_papers_per_window)
-    kept = sorted(capped, key=lambda row: row["paper_id"])
+    papers, ids = scan.papers, scan.papers.columns["paper_id"]
+    newest = papers.newest()
+    allowed = [i for i in newest if ids[i] not in taken_down]
+    kept = papers.capped(allowed, config.max_papers_per_window)
     refused = Counter(scan.dropped)
-    refused["superseded"] += n_superseded
+    refused["superseded"] += len(papers) - len(newest)
     refused["taken_down"] += len(newest) - len(allowed)
     refused["over_cap"] += len(allowed) - len(kept)
-    rows: list[dict[str, Any]] = [
-        {name: value for name, value in row.items() if name in dataset.columns} for row in kept
-    ]
-    written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, rows)])
+    table = tables.table_of_columns(dataset, papers.take(kept).columns)
+    written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [table])
     _write_rejects(scan, attempt)
     counts = Counts.of(dataset, len(kept), refused)
     attempt.finish(counts, rows=written.n_rows, digest=written.digest, **told)

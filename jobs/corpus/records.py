@@ -7,7 +7,7 @@ The form is that of Kaggle's arXiv file: flat but for `versions` and `authors_pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
@@ -38,7 +38,7 @@ class MalformedError(ValueError):
 
 
 class PaperRow(TypedDict):
-    """A row of `papers`, and what `newest` compares: the day of the record, where it lies."""
+    """A row of `papers`, and by what the newest record is told: its day, where it lies."""
 
     paper_id: str
     version: int
@@ -260,29 +260,3 @@ def _outside_parentheses(text: str) -> str:
         elif not depth:
             kept.append(part)
     return " ".join(kept)
-
-
-def newest(rows: Iterable[PaperRow]) -> tuple[list[PaperRow], int]:
-    """The newest record of each paper, in order of id, and how many older ones there were.
-
-    Newer is the higher version, then the later `update_date`, then the later source and offset: the same for any
-    order of the rows, as long as no two come from the same place.
-    """
-    kept: dict[str, PaperRow] = {}
-    n_rows = 0
-    for row in rows:
-        n_rows += 1
-        other = kept.get(row["paper_id"])
-        if other is None or _age(row) > _age(other):
-            kept[row["paper_id"]] = row
-    return [kept[paper_id] for paper_id in sorted(kept)], n_rows - len(kept)
-
-
-def _age(row: PaperRow) -> tuple[int, str, str, int]:
-    return row["version"], row["update_date"], row["source"], row["offset"]
-
-
-def cap(rows: Iterable[PaperRow], n: int) -> list[PaperRow]:
-    """At most `n` rows, in order of id hash; 0 means all."""
-    ordered = sorted(rows, key=lambda row: (arxiv.id_hash(row["paper_id"]), row["paper_id"]))
-    return ordered[:n] if n else ordered

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, TypedDict
 
 from jobs.corpus import arxiv, records
-from jobs.corpus.records import History, MalformedError, PaperRow
+from jobs.corpus.paper_columns import PaperColumns
+from jobs.corpus.records import History, MalformedError
 from jobs.corpus.selection import OUTSIDE, UNSURE, Calendar, Filter, Selection
 
 RANGE_BYTES = 256 << 20
@@ -58,14 +59,14 @@ class Reject(TypedDict):
 class WindowScan:
     """What a scan found of one window. Every line read is a row or is dropped for a reason of PAPER_REASONS."""
 
-    rows: list[PaperRow] = field(default_factory=list)
+    papers: PaperColumns = field(default_factory=PaperColumns)
     dropped: Counter[str] = field(default_factory=Counter)
     rejects: list[Reject] = field(default_factory=list)
 
     @property
     def n_read(self) -> int:
         """Lines of the window that passed the raw test."""
-        return len(self.rows) + self.dropped.total()
+        return len(self.papers) + self.dropped.total()
 
 
 @dataclass
@@ -105,7 +106,7 @@ def merged(results: Iterable[ScanResult]) -> ScanResult:
         total.n_parsed += result.n_parsed
         for name, scan in result.windows.items():
             kept = total.windows.setdefault(name, WindowScan())
-            kept.rows += scan.rows
+            kept.papers.extend(scan.papers)
             kept.dropped += scan.dropped
             kept.rejects += scan.rejects
     return total
@@ -247,7 +248,7 @@ class _Scanner:
         if reason := self._filter.refusal(row):
             self._scans[place].dropped[reason] += 1
         else:
-            self._scans[place].rows.append(row)
+            self._scans[place].papers.append(row)
 
     def _place_without_id(self, past: History) -> int:
         at = (self._is_by_update and past.updated_at) or past.submitted_at

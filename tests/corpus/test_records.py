@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.corpus import arxiv, records
+from jobs.corpus import records
 from jobs.corpus.records import MalformedError, PaperRow
 from tests.corpus.kaggle_lines import row, versions
 
@@ -183,41 +183,3 @@ def test_nested_parentheses_take_linear_time() -> None:
 def test_authors_are_split_where_none_are_parsed() -> None:
     assert paper(authors_parsed=[])["authors"] == ["A. Example", "B. Sample"]
     assert paper(authors_parsed=[["van der Meer", "Ada", "", "CERN"], ["", "", ""]])["authors"] == ["Ada van der Meer"]
-
-
-def record_of(paper_id: str, version: int, update_date: str, source: str, offset: int) -> PaperRow:
-    found = paper(id=paper_id)
-    found.update(version=version, update_date=update_date, source=source, offset=offset)
-    return found
-
-
-def test_newest_record_of_each_paper_wins_in_any_order() -> None:
-    winners = [
-        record_of("2401.00001", 2, "2024-01-01", "kaggle", 0),
-        record_of("2401.00002", 1, "2024-02-01", "kaggle", 0),
-        record_of("2401.00003", 1, "2024-01-01", "oai", 0),
-        record_of("2401.00004", 1, "2024-01-01", "kaggle", 9),
-    ]
-    losers = [
-        record_of("2401.00001", 1, "2024-03-01", "oai", 9),
-        record_of("2401.00002", 1, "2024-01-01", "oai", 9),
-        record_of("2401.00003", 1, "2024-01-01", "kaggle", 9),
-        record_of("2401.00004", 1, "2024-01-01", "kaggle", 0),
-        record_of("2401.00004", 1, "", "oai", 0),
-    ]
-    rng = random.Random(3)
-    for _ in range(50):
-        rows = rng.sample(winners + losers, 9)
-        assert records.newest(rows) == (winners, 5)
-
-
-def test_cap_keeps_the_first_by_id_hash() -> None:
-    rows = [paper(id=f"2401.{number:05d}") for number in range(1, 30)]
-    kept = records.cap(rows[::-1], 5)
-    assert [found["paper_id"] for found in kept] == sorted((found["paper_id"] for found in rows), key=arxiv.id_hash)[:5]
-
-
-def test_larger_cap_only_adds_and_none_keeps_all() -> None:
-    rows = [paper(id=f"2401.{number:05d}") for number in range(1, 30)]
-    assert records.cap(rows, 9)[:5] == records.cap(rows, 5)
-    assert len(records.cap(rows, 0)) == len(records.cap(rows, 99)) == 29

@@ -70,7 +70,7 @@ def slow_scan(records: list[dict[str, Any]], selection: Selection) -> dict[str, 
 
 
 def ids(result: ScanResult) -> dict[str, list[str]]:
-    return {name: [paper["paper_id"] for paper in found.rows] for name, found in result.windows.items()}
+    return {name: [paper["paper_id"] for paper in found.papers.rows()] for name, found in result.windows.items()}
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ KEPT_SPELLINGS = {
 @pytest.mark.parametrize("spelling", KEPT_SPELLINGS)
 def test_wanted_paper_is_kept_however_it_is_spelt(tmp_path: Path, spelling: str) -> None:
     found = only(scan_lines(tmp_path, [KEPT_SPELLINGS[spelling]], categories=("cs.LG",)))
-    assert (len(found.rows), found.n_read, dict(found.dropped)) == (1, 1, {})
+    assert (len(found.papers), found.n_read, dict(found.dropped)) == (1, 1, {})
 
 
 UPDATED = {
@@ -151,13 +151,13 @@ def test_selection_by_update_takes_the_newest_version(
 ) -> None:
     text = json.dumps(row(versions=UPDATED[history]), separators=separators).encode()
     found = only(scan_lines(tmp_path, [text], select_by="updated"))
-    assert found.n_read == len(found.rows) == 1
+    assert found.n_read == len(found.papers) == 1
 
 
 def test_escaped_key_of_the_newest_date_hides_nothing(tmp_path: Path) -> None:
     text = line(versions=UPDATED["newest in the week"])
     text = text.replace(b'"version":"v2","created"', b'"v\\u0065rsion":"v2","cr\\u0065ated"')
-    assert len(only(scan_lines(tmp_path, [text], select_by="updated")).rows) == 1
+    assert len(only(scan_lines(tmp_path, [text], select_by="updated")).papers) == 1
 
 
 def test_selection_by_submission_ignores_the_newest_version(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_paper_of_another_week_is_a_line_but_not_parsed(
 )
 def test_keyword_is_a_whole_word_of_title_or_abstract(tmp_path: Path, keyword: str, n_kept: int) -> None:
     found = only(scan_lines(tmp_path, [line()], keywords=(keyword, "absent.*")))
-    assert (len(found.rows), found.dropped["no_keyword"]) == (n_kept, 1 - n_kept)
+    assert (len(found.papers), found.dropped["no_keyword"]) == (n_kept, 1 - n_kept)
 
 
 def test_first_reason_counts(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_first_reason_counts(tmp_path: Path) -> None:
     ]
     filters = {"categories": ("cs.LG", "math.C"), "keywords": ("glass",), "ids": frozenset(["2401.00004"])}
     found = only(scan_lines(tmp_path, lines, **filters))
-    assert [paper["paper_id"] for paper in found.rows] == ["2401.00004"]
+    assert [paper["paper_id"] for paper in found.papers.rows()] == ["2401.00004"]
     assert dict(found.dropped) == dict.fromkeys(
         ["malformed", "bad_id", "other_category", "no_keyword", "not_listed"], 1
     )
@@ -246,7 +246,7 @@ def test_malformed_line_is_a_reject_and_costs_no_other(tmp_path: Path, fault: st
     lines = [line(number=1), MALFORMED[fault], line(number=2)]
     result = scan_lines(tmp_path, lines, categories=("cs.LG",))
     found = only(result)
-    assert (result.n_lines, len(found.rows), dict(found.dropped)) == (3, 2, {"malformed": 1})
+    assert (result.n_lines, len(found.papers), dict(found.dropped)) == (3, 2, {"malformed": 1})
     (reject,) = found.rejects
     assert (reject["source"], reject["offset"], reject["reason"]) == ("test", len(lines[0]) + 1, "malformed")
     assert reject["line"] == MALFORMED[fault].decode(errors="replace")[:2000]
@@ -254,7 +254,7 @@ def test_malformed_line_is_a_reject_and_costs_no_other(tmp_path: Path, fault: st
 
 def test_nesting_of_twenty_is_no_fault(tmp_path: Path) -> None:
     text = line().replace(b'"doi":null', b'"doi":' + b"[" * 19 + b"]" * 19)
-    assert len(only(scan_lines(tmp_path, [text])).rows) == 1
+    assert len(only(scan_lines(tmp_path, [text])).papers) == 1
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_byte_ranges_cover_the_file_once(size: int, n_ranges: int) -> None:
 
 
 def test_row_has_every_column_of_papers(tmp_path: Path) -> None:
-    (paper,) = only(scan_lines(tmp_path, [line()])).rows
+    (paper,) = only(scan_lines(tmp_path, [line()])).papers.rows()
     assert set(DATASETS["papers"].columns) | {"update_date", "source", "offset"} == set(paper)
 
 
