@@ -9,6 +9,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Callable, Iterable
+from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,7 @@ from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
 from jobs.core.reasons import PAPER_REASONS
 from jobs.core.stages import STAGES, load
+from jobs.core.windows import windows_between
 from tests.core import toy
 from tests.corpus import kaggle_lines
 
@@ -332,6 +334,24 @@ def test_window_made_alone_has_the_key_of_the_bulk_run(tmp_path: Path, many_line
     make("filter_papers", bulk, windows=(WEEK, NEXT_WEEK))
     make("filter_papers", alone)
     assert current(alone, "papers").as_input == current(bulk, "papers").as_input
+
+
+@pytest.mark.parametrize("select_by", ["submitted", "updated"])
+def test_bulk_run_makes_the_parts_that_its_windows_make_one_by_one(tmp_path: Path, select_by: str) -> None:
+    rng = random.Random(17)
+    rows = [kaggle_lines.random_row(rng, number) for number in range(1, 400)]
+    again = [row | {"title": "Another record", "update_date": "2024-06-01"} for row in rows[:40]]
+    lines = [kaggle_lines.spell(rng, row) for row in rows + again] + [b"{broken", line(500)[:-40]]
+    names = [window.name for window in windows_between(date(2023, 12, 11), date(2024, 3, 3), "week")]
+    made = []
+    for runs in ([names], [[name] for name in names], [[name] for name in rng.sample(names, len(names))]):
+        lake = lake_of_lines(tmp_path / str(len(made)), lines, categories=("cs.LG",), select_by=select_by)
+        for windows in runs:
+            make("filter_papers", lake, windows=tuple(windows), max_papers_per_window=9)
+        parts = [current(lake, "papers", name) for name in names]
+        made.append([(part.as_input, part.manifest.counts, list(part.rows())) for part in parts])
+    assert made[0] == made[1] == made[2]
+    assert sum(counts.kept for _, counts, _ in made[0]) > len(names)
 
 
 def test_newest_record_of_a_paper_wins_and_the_older_is_counted(tmp_path: Path) -> None:
