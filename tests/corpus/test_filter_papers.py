@@ -27,6 +27,7 @@ from jobs.core.manifest import Counts
 from jobs.core.reasons import PAPER_REASONS
 from jobs.core.stages import STAGES, load
 from jobs.core.windows import windows_between
+from jobs.corpus import filter_papers, snapshot
 from tests.core import toy
 from tests.corpus import kaggle_lines
 
@@ -334,6 +335,16 @@ def test_window_made_alone_has_the_key_of_the_bulk_run(tmp_path: Path, many_line
     make("filter_papers", bulk, windows=(WEEK, NEXT_WEEK))
     make("filter_papers", alone)
     assert current(alone, "papers").as_input == current(bulk, "papers").as_input
+
+
+def test_large_snapshot_is_cut_into_a_few_ranges_a_core(
+    tmp_path: Path, many_lines: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "RANGE_BYTES", 1)
+    lake = lake_of_lines(tmp_path, many_lines)
+    make("filter_papers", lake)
+    assert len(LocalContext.given) == filter_papers.TASKS_PER_CORE * LocalContext.defaultParallelism
+    assert len(ids(lake)) == 30
 
 
 @pytest.mark.parametrize("select_by", ["submitted", "updated"])
