@@ -64,6 +64,15 @@ CHUNK_REASONS = {
     "no_chunk": Reason("nothing long enough to be a chunk is left of the document"),
 }
 
+# Why a chunk is worth little. It is kept all the same: nothing is counted under these.
+LOW_VALUE_REASONS = {
+    "near_duplicate": "earlier chunks of the document say nearly all of it in the same words; it is not embedded",
+    "boilerplate": "thanks, funding, interests, contributions, contents, a licence or the answers of a checklist",
+    "mostly_symbols": "formulas, numbers or program text with hardly a word between",
+    "too_few_words": "a heading or a remnant: too few words to say something",
+    "names": "a list of names",
+}
+
 SNAPSHOT_REASONS = {
     "no_arxiv_id": Reason("neither the PDF's name nor its first page has an arXiv id"),
     "unreadable": Reason("the PDF's first page cannot be read, and its name has no arXiv id"),

@@ -1,0 +1,113 @@
+"""Which chunks of a document are worth little, and why: the reasons are `LOW_VALUE_REASONS`.
+
+A mark drops nothing here. Only running text is judged: what captions, tables, footnotes and references are worth, their
+kind says. The rules rather miss a chunk than hit one that somebody may ask about. They look at words and no further,
+for the stage may take little longer than its tokenizer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jobs.corpus.chunker import Chunk
+
+JUDGED_KIND = "text"
+
+# Said before: above 0.85, in 60 papers, only what a supplement says again; at 0.83 a theorem that is stated again, but
+# also a loop of a program that looks like another, and at 0.71 the words around another table.
+NEAR_SHARE_01 = 0.85
+SHINGLE_WORDS = 5
+ANCHOR_CHARS = 7
+MIN_SHINGLES = 12  # of fewer, a single number may be what the chunk is about
+
+# Of the proofs and tables looked at, those below are formulas with a word between; above, sentences say what is done.
+WORDY_SHARE_01 = 0.2
+WORD_CHARS = 4  # `sup`, `log` and `max` are no words
+MIN_WORDS = 8
+UNPARTED_CHARS = 20  # a text with longer words than this, on average, is in a script that does not part them
+
+MIN_NAMES = 20
+NAMES_SHARE_01 = 0.8
+WORDS_A_COMMA = 5  # names have a comma after every second or third word, prose after every twelfth
+
+_NUMBER = re.compile(r"^(?:appendix )?(?:\d+(?:\.\d+)*|[A-Z](?:\.\d+)*|[IVX]+)[.:]? ", re.IGNORECASE)
+_CLOSING_SECTION = re.compile(
+    r"acknowledge?ments?(?: and (?:disclosure of )?funding)?|(?:sources of )?funding|credit author.*"
+    r"|authors?['’]?s? contributions?(?: statement)?"
+    r"|(?:declarations? of )?(?:conflicts? of|competing)(?: financial)? interests?"
+    r"|(?:table of )?contents|list of (?:figures|tables)|licen[cs]e|copyright",
+    re.IGNORECASE,
+)
+_CHECKLIST_SECTION = re.compile(
+    r"(?:(?:neurips|icml|iclr|aaai|aistats|acl|paper|reproducibility|submission|responsible|nlp|research|\d{4}) )*"
+    r"checklist",
+    re.IGNORECASE,
+)
+_CHECKLIST_ANSWER = re.compile(r"\[(?:yes|no|n/?a)\]", re.IGNORECASE)
+MIN_ANSWERS = 2
+# A heading that runs into its paragraph; the permission that ACM's first pages carry.
+_BOILERPLATE_TEXT = re.compile(r"(?i:acknowledge?ments?)[.:—]|Permission to make digital or hard copies ")
+_LEADERS = re.compile(r"(?:\. ?){4,}\d+\b")
+MIN_LEADERS = 3
+
+
+def low_values(chunks: Iterable[Chunk]) -> Iterator[str | None]:
+    """Why each of a document's chunks, in their order, is worth little; None where nothing speaks against it."""
+    said: set[tuple[str, ...]] = set()
+    for chunk in chunks:
+        if chunk.kind != JUDGED_KIND:
+            yield None
+            continue
+        words = chunk.text.split()
+        shingles = _shingles(words)
+        is_repeated = len(shingles) >= MIN_SHINGLES and len(shingles & said) >= NEAR_SHARE_01 * len(shingles)
+        said |= shingles
+        yield "near_duplicate" if is_repeated else _reason(chunk.text, chunk.section_path, words)
+
+
+def _shingles(words: Sequence[str]) -> set[tuple[str, ...]]:
+    """Some of the runs of five words, in any text the same ones: those that begin with a long word or with a sign or
+    number, for where a text is repeated about something else, these differ.
+    """
+    starts = range(len(words) - SHINGLE_WORDS + 1)
+    anchors = (start for start in starts if len(words[start]) >= ANCHOR_CHARS or not words[start].isalpha())
+    return {tuple(words[start : start + SHINGLE_WORDS]) for start in anchors}
+
+
+def _reason(text: str, section_path: tuple[str, ...], words: Sequence[str]) -> str | None:
+    """What a chunk alone says of its worth."""
+    if _is_boilerplate_section(section_path) or _is_boilerplate(text):
+        return "boilerplate"
+    if len(text) > UNPARTED_CHARS * len(words):
+        return None
+    plain = [len(word) for word in words if len(word) >= WORD_CHARS and word.strip(".,;:()").isalpha()]
+    if sum(plain) < WORDY_SHARE_01 * sum(map(len, words)):
+        return "mostly_symbols"
+    if len(plain) < MIN_WORDS:
+        return "too_few_words"
+    return "names" if _is_list_of_names(text, words) else None
+
+
+@lru_cache(maxsize=1024)
+def _is_boilerplate_section(path: tuple[str, ...]) -> bool:
+    """Thanks have no sections below them: what stands there is an appendix under a wrong head. Checklists have."""
+    titles = [_NUMBER.sub("", title.strip()).rstrip(".: ") for title in path]
+    return any(map(_CHECKLIST_SECTION.fullmatch, titles)) or any(map(_CLOSING_SECTION.fullmatch, titles[-1:]))
+
+
+def _is_boilerplate(text: str) -> bool:
+    if _BOILERPLATE_TEXT.match(text):
+        return True
+    if "[" in text and len(_CHECKLIST_ANSWER.findall(text)) >= MIN_ANSWERS:
+        return True
+    return (". . . ." in text or "...." in text) and len(_LEADERS.findall(text)) >= MIN_LEADERS
+
+
+def _is_list_of_names(text: str, words: Sequence[str]) -> bool:
+    if len(words) < MIN_NAMES or WORDS_A_COMMA * (text.count(",") + text.count(";")) < len(words):
+        return False
+    return sum(word[0].isupper() for word in words) >= NAMES_SHARE_01 * len(words)
