@@ -41,6 +41,9 @@ def _section(dataset: Dataset) -> str:
         for name, reason in dataset.reasons.items():
             retried, counted = _yes(reason.is_retried), _yes(reason.counts_as_read)
             lines.append(f"| {name} | {reason.meaning} | {retried} | {counted} |")
+    if dataset.marks:
+        lines += ["", "| mark | meaning |", "|---|---|"]
+        lines += [f"| {name} | {meaning} |" for name, meaning in dataset.marks.items()]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from jobs.core.reasons import (
     DRAFT_REASONS,
     EMBEDDING_REASONS,
     INDEX_REASONS,
+    LOW_VALUE_REASONS,
     PAPER_REASONS,
     PDF_REASONS,
     QA_REASONS,
@@ -35,6 +36,7 @@ class Field:
     type: str
     meaning: str
     in_digest: bool = True  # False for what says where or when, not what
+    is_late: bool = False  # parts of an older program lack the column, which reads as null there
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Dataset:
     columns: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     reasons: dict[str, Reason] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)  # reasons that a column gives for a row that is kept
     retired_versions: tuple[int, ...] = ()  # contract versions that readers refuse
 
     def schema(self) -> pyarrow.Schema:
@@ -118,6 +121,7 @@ FIELDS: dict[str, Field] = {
     "page_last": Field("int32", "page of its last character, from 1"),
     "n_tokens": Field("int32", "tokens by the embedder's tokenizer, with its special tokens"),
     "document_hash": Field("string", "`text_hash` of the chunk's document"),
+    "low_value": Field("string", "mark that says why no question is asked about the chunk; null if none", is_late=True),
     # embeddings
     "vector": Field("list<float>", "embedding of the chunk, unit norm"),
     # drafts, qa
@@ -196,10 +200,11 @@ DATASETS: dict[str, Dataset] = {
             key=("chunk_id",),
             columns=_names(
                 "chunk_id paper_id version text start end section_path kind page_first page_last n_tokens text_hash"
-                " document_hash"
+                " document_hash low_value"
             ),
             files=_TABLE,
             reasons=CHUNK_REASONS,
+            marks=LOW_VALUE_REASONS,
         ),
         Dataset(
             "embeddings",

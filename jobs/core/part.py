@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable, tables
+from jobs.core.contracts import DATASETS
 from jobs.core.errors import IntegrityError
 from jobs.core.manifest import MANIFEST_FILE, Input, Manifest
 from jobs.core.windows import Window
@@ -46,8 +47,8 @@ class Part:
             self.file(name)
 
     def table(self, columns: list[str] | None = None) -> pyarrow.Table:
-        """The rows of the part."""
-        return tables.read_table(self.file(tables.ROWS_FILE), columns)
+        """The rows of the part; columns that were added to the contract since it was made are null."""
+        return tables.read_dataset(self.file(tables.ROWS_FILE), DATASETS[self.manifest.dataset], columns)
 
     def rows(self, columns: list[str] | None = None) -> list[dict[str, Any]]:
         """The rows of the part as dicts; for parts that fit into memory."""

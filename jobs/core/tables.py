@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core.contracts import Dataset
+from jobs.core.contracts import FIELDS, Dataset, arrow_type
 from jobs.core.errors import ContractError
 
 if TYPE_CHECKING:
@@ -86,6 +86,19 @@ def read_table(path: Path, columns: list[str] | None = None) -> pyarrow.Table:
     import pyarrow.parquet as pq
 
     return pq.read_table(path, columns=columns, page_checksum_verification=True, partitioning=None)
+
+
+def read_dataset(path: Path, dataset: Dataset, columns: list[str] | None = None) -> pyarrow.Table:
+    """A dataset's rows. Columns that its newest contract added are null where an older program wrote the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    there = pq.read_schema(path).names
+    late = [name for name in columns or dataset.columns if FIELDS[name].is_late and name not in there]
+    table = read_table(path, columns and [name for name in columns if name not in late])
+    for name in late:
+        table = table.append_column(name, pa.nulls(len(table), arrow_type(FIELDS[name].type)))
+    return table
 
 
 def read_batches(path: Path, n_rows: int = 1000) -> Iterator[pyarrow.Table]:

@@ -1,4 +1,4 @@
-"""Cut documents into passages of about 1,000 characters that the embedder can read whole.
+"""Cut documents into passages of about 1,000 characters that the embedder can read whole; mark those of little worth.
 
 Reads documents. Writes chunks. Fails with ContractError if a chunk is over the embedder's token limit.
 Run: python -m jobs chunk_documents --window 2024-01-01_2024-01-08 --profile demo
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2  # 2: `low_value`
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ def _cut_groups(cut: Cut, groups: Iterable[RowGroup]) -> None:
 
 
 def _chunk_rows(cut: Cut, document: dict[str, Any], counter: TokenCounter) -> list[dict[str, Any]]:
+    from jobs.corpus.worth import low_values
+
     chunks = _chunks(cut, document, counter)
     return [
         {
@@ -152,8 +155,9 @@ def _chunk_rows(cut: Cut, document: dict[str, Any], counter: TokenCounter) -> li
             "n_tokens": chunk.n_tokens,
             "text_hash": hashlib.sha256(chunk.text.encode()).hexdigest(),
             "document_hash": document["text_hash"],
+            "low_value": low_value,
         }
-        for chunk in chunks
+        for chunk, low_value in zip(chunks, low_values(chunks), strict=True)
     ]
 
 
@@ -176,12 +180,21 @@ def _chunks(cut: Cut, document: dict[str, Any], counter: TokenCounter) -> list[C
 
 
 def _write(attempt: Attempt, taken: pyarrow.Table, share_01: float) -> None:
-    """All chunks of the window into one file; documents that gave none are counted."""
+    """All chunks of the window into one file; documents that gave none are counted, and chunks that are marked."""
     dataset = DATASETS["chunks"]
     path = attempt.folder / tables.ROWS_FILE
     written = tables.write_rows(path, dataset, (taken, *batches.read_all(attempt.work)))
-    n_cut = len(_papers_of(tables.read_table(path, ["paper_id", "version"])))
+    rows = tables.read_table(path, ["paper_id", "version", "low_value"])
+    marked = Counter(mark for mark in rows["low_value"].to_pylist() if mark)
+    n_cut = len(_papers_of(rows))
     n_documents = len(_documents(attempt.task))
     n_rejected = attempt.task.part_of("documents").manifest.rows - n_documents
     counts = Counts.of(dataset, n_cut, {"no_chunk": n_documents - n_cut, "rejected_document": n_rejected})
-    attempt.finish(counts, rows=written.n_rows, digest=written.digest, taken_over=taken.num_rows, share_01=share_01)
+    attempt.finish(
+        counts,
+        rows=written.n_rows,
+        digest=written.digest,
+        taken_over=taken.num_rows,
+        share_01=share_01,
+        extra={"low_value": dict(sorted(marked.items()))},
+    )

@@ -204,3 +204,13 @@ def test_lowered_floor_lets_the_same_part_pass(tmp_path: Path) -> None:
     lake = lake_of(tmp_path, document(1, text_of(30)), document(2, ""), document(3, ""))
     assert make("chunk_documents", lake, min_yield_01=0.3) == [WEEK]
     assert make("chunk_documents", lake, min_yield_01=0.2) == []
+
+
+def test_chunks_of_little_worth_are_marked_kept_and_counted(tmp_path: Path) -> None:
+    lake = lake_of(tmp_path, document(1, text_of(60) + "\n\n" + text_of(60)), document(2, text_of(30)))
+    make("chunk_documents", lake)
+    marks = [chunk["low_value"] for chunk in chunks(lake) if chunk["paper_id"] == "2401.00001"]
+    assert marks[0] is None
+    assert marks[-1] == "near_duplicate"
+    assert {chunk["low_value"] for chunk in chunks(lake) if chunk["paper_id"] == "2401.00002"} == {None}
+    assert current(lake, "chunks").manifest.extra == {"low_value": {"near_duplicate": marks.count("near_duplicate")}}

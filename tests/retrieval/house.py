@@ -92,6 +92,7 @@ def chunk(paper_id: str, ordinal: int, text: str, version: int = 1, **fields: An
         "n_tokens": 10,
         "text_hash": hashlib.sha256(text.encode()).hexdigest(),
         "document_hash": "d" * 64,
+        "low_value": None,
     }
     return known | fields
 
