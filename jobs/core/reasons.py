@@ -84,6 +84,7 @@ SNAPSHOT_REASONS = {
 
 EMBEDDING_REASONS = {
     "other_kind": Reason("the chunk's kind is none of `embedded_kinds`"),
+    "near_duplicate": Reason("earlier chunks of the document say it in the same words (`low_value`)"),
 }
 
 INDEX_REASONS = {

@@ -95,23 +95,27 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
 
 
 def _embed_window(attempt: Attempt, kinds: tuple[str, ...], source: _Source, gone: Vectors) -> None:
-    chunks = _chunks_of(attempt.task, kinds)
+    chunks, refused = _chunks_of(attempt.task, kinds)
     hashes = chunks["text_hash"].to_pylist()
     inherited = gone | _previous(attempt, source.card)
     resumed = _from_work(attempt, source.card)
     texts = dict(zip(hashes, chunks["text"].to_pylist(), strict=True))
     missing = {text_hash: text for text_hash, text in texts.items() if text_hash not in inherited | resumed}
     made = _encode(attempt, missing, source) if missing else {}
-    _write(attempt, chunks, inherited | resumed | made, source, n_taken_over=sum(h in inherited for h in hashes))
+    known = inherited | resumed | made
+    _write(attempt, chunks, refused, known, source, n_taken_over=sum(h in inherited for h in hashes))
     gone.update({text_hash: vector for text_hash, vector in inherited.items() if text_hash not in texts})
 
 
-def _chunks_of(task: PartTask, kinds: tuple[str, ...]) -> pyarrow.Table:
+def _chunks_of(task: PartTask, kinds: tuple[str, ...]) -> tuple[pyarrow.Table, dict[str, int]]:
+    """The chunks to embed, and how many are not for what reason: who finds a repetition wanted its first place."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = task.part_of("chunks").table(["chunk_id", "kind", "text", "text_hash"])
-    return table.filter(pc.is_in(table["kind"], pa.array(kinds, pa.string())))
+    table = task.part_of("chunks").table(["chunk_id", "kind", "text", "text_hash", "low_value"])
+    wanted = table.filter(pc.is_in(table["kind"], pa.array(kinds, pa.string())))
+    kept = wanted.filter(pc.fill_null(pc.not_equal(wanted["low_value"], "near_duplicate"), True))
+    return kept, {"other_kind": len(table) - len(wanted), "near_duplicate": len(wanted) - len(kept)}
 
 
 def _previous(attempt: Attempt, card: Card) -> Vectors:
@@ -185,7 +189,15 @@ def _table(chunk_ids: list[str], hashes: list[str], matrix: np.ndarray) -> pyarr
     return pa.table(columns, schema=DATASETS["embeddings"].schema())
 
 
-def _write(attempt: Attempt, chunks: pyarrow.Table, known: Vectors, source: _Source, *, n_taken_over: int) -> None:
+def _write(
+    attempt: Attempt,
+    chunks: pyarrow.Table,
+    refused: dict[str, int],
+    known: Vectors,
+    source: _Source,
+    *,
+    n_taken_over: int,
+) -> None:
     """One row a chunk. The digest is over what the vectors were made of: floats differ between machines."""
     import numpy as np
 
@@ -196,7 +208,7 @@ def _write(attempt: Attempt, chunks: pyarrow.Table, known: Vectors, source: _Sou
     tables.check_keys(dataset, table)
     n_rows = tables.write_tables(attempt.folder / tables.ROWS_FILE, dataset.schema(), [table])
     attempt.finish(
-        Counts.of(dataset, n_rows, {"other_kind": attempt.task.part_of("chunks").manifest.rows - n_rows}),
+        Counts.of(dataset, n_rows, refused),
         rows=n_rows,
         digest=_digest(chunk_ids, hashes, card.revision),
         result={"revision": card.revision},

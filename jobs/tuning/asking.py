@@ -60,8 +60,10 @@ def order_of_asking(rows: Iterable[dict[str, Any]]) -> list[Chunk]:
 
 
 def is_worth_asking(row: dict[str, Any]) -> bool:
-    """Running text with enough letters, outside of references and thanks."""
-    if row["kind"] not in ASKED_KINDS or any(_UNASKED_SECTION.match(title.strip()) for title in row["section_path"]):
+    """Running text with enough letters, outside of references and thanks, that is not marked as worth little."""
+    if row["low_value"] is not None or row["kind"] not in ASKED_KINDS:
+        return False
+    if any(_UNASKED_SECTION.match(title.strip()) for title in row["section_path"]):
         return False
     return _n_letters(row["text"]) >= MIN_LETTERS and _letters_share_01(row["text"]) >= MIN_LETTERS_SHARE_01
 

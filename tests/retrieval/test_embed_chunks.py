@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from jobs.core.contracts import DATASETS
 from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
+from jobs.core.reasons import LOW_VALUE_REASONS
 from jobs.retrieval import encoder, vectors
 from tests.retrieval import house
 from tests.retrieval.house import WINDOWS, RecordingEncoder, chunk, embed, put
@@ -40,6 +44,28 @@ def test_references_and_front_matter_are_not_embedded(lake: Lake) -> None:
     part = embed(lake)
     assert [row["chunk_id"][-1] for row in part.rows()] == ["0", "1", "2", "3"]
     assert part.manifest.counts == Counts(read=6, kept=4, dropped={"other_kind": 2})
+
+
+def test_repetitions_alone_of_the_marked_chunks_are_not_embedded(lake: Lake) -> None:
+    marks = [None, *LOW_VALUE_REASONS]
+    put(lake, [chunk("2401.00001", i, f"text {mark}", low_value=mark) for i, mark in enumerate(marks)])
+    part = embed(lake)
+    kept = [mark for mark in marks if mark != "near_duplicate"]
+    assert [marks[int(row["chunk_id"][-1])] for row in part.rows()] == kept
+    assert part.manifest.counts == Counts(read=6, kept=5, dropped={"near_duplicate": 1})
+
+
+def test_chunks_of_an_older_program_have_no_marks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = tuple(name for name in DATASETS["chunks"].columns if name != "low_value")
+    with monkeypatch.context() as older:
+        older.setitem(DATASETS, "chunks", dataclasses.replace(DATASETS["chunks"], columns=columns))
+        put(lake, [{name: row[name] for name in columns} for row in (LORA, BM25)])
+    part = house.current(lake, "chunks", WINDOWS[0])
+    assert part.rows(["low_value", "chunk_id"]) == [
+        {"chunk_id": row["chunk_id"], "low_value": None} for row in (LORA, BM25)
+    ]
+    assert part.rows() == [LORA, BM25]
+    assert embed(lake).manifest.counts == Counts(read=2, kept=2)
 
 
 def test_kinds_are_a_setting(lake: Lake, recorder: RecordingEncoder) -> None:

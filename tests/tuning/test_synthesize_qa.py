@@ -227,6 +227,7 @@ def test_only_prose_outside_of_references_is_worth_asking() -> None:
     good = house.chunk("2401.00001", 0)
     assert asking.is_worth_asking(good)
     assert not asking.is_worth_asking(good | {"kind": "table"})
+    assert not asking.is_worth_asking(good | {"low_value": "boilerplate"})
     assert not asking.is_worth_asking(good | {"section_path": ["References"]})
     assert not asking.is_worth_asking(good | {"text": "Too short."})
     assert not asking.is_worth_asking(good | {"text": "x1 = 3 + 4 * 5; " * 60})
