@@ -23,11 +23,15 @@ NEAR_SHARE_01 = 0.85
 SHINGLE_WORDS = 5
 ANCHOR_CHARS = 7
 MIN_SHINGLES = 12  # of fewer, a single number may be what the chunk is about
+HINT_CHARS = 10
+MIN_HINTS = 3
+HINTED_SHARE_01 = 0.7
 
 # Of the proofs and tables looked at, those below are formulas with a word between; above, sentences say what is done.
 WORDY_SHARE_01 = 0.2
 WORD_CHARS = 4  # `sup`, `log` and `max` are no words
 MIN_WORDS = 8
+SURELY_WORDS_SHARE_01 = 0.6  # of what blanks part; then nothing is counted
 UNPARTED_CHARS = 20  # a text with longer words than this, on average, is in a script that does not part them
 
 MIN_NAMES = 20
@@ -57,16 +61,43 @@ MIN_LEADERS = 3
 
 def low_values(chunks: Iterable[Chunk]) -> Iterator[str | None]:
     """Why each of a document's chunks, in their order, is worth little; None where nothing speaks against it."""
-    said: set[tuple[str, ...]] = set()
+    said = _Said()
     for chunk in chunks:
         if chunk.kind != JUDGED_KIND:
             yield None
             continue
         words = chunk.text.split()
+        yield "near_duplicate" if said.before(words) else _reason(chunk.text, chunk.section_path, words)
+
+
+class _Said:
+    """What the chunks before say: all of it, and of every one some hints, so that few chunks are compared in full."""
+
+    def __init__(self) -> None:
+        self._hints: set[tuple[str, ...]] = set()
+        self._shingles: set[tuple[str, ...]] = set()
+        self._unread: list[Sequence[str]] = []
+
+    def before(self, words: Sequence[str]) -> bool:
+        """Whether the chunks before say nearly all of a chunk, which is remembered."""
+        hints = _hints(words)
+        is_suspect = len(hints) >= MIN_HINTS and len(hints & self._hints) >= HINTED_SHARE_01 * len(hints)
+        is_repeated = is_suspect and self._has_shingles_of(words)
+        self._hints |= hints
+        self._unread.append(words)
+        return is_repeated
+
+    def _has_shingles_of(self, words: Sequence[str]) -> bool:
+        for earlier in self._unread:
+            self._shingles |= _shingles(earlier)
+        self._unread.clear()
         shingles = _shingles(words)
-        is_repeated = len(shingles) >= MIN_SHINGLES and len(shingles & said) >= NEAR_SHARE_01 * len(shingles)
-        said |= shingles
-        yield "near_duplicate" if is_repeated else _reason(chunk.text, chunk.section_path, words)
+        return len(shingles) >= MIN_SHINGLES and len(shingles & self._shingles) >= NEAR_SHARE_01 * len(shingles)
+
+
+def _hints(words: Sequence[str]) -> set[tuple[str, ...]]:
+    triples = zip(words, words[1:], words[2:], strict=False)
+    return {triple for triple in triples if len(triple[0]) >= HINT_CHARS}
 
 
 def _shingles(words: Sequence[str]) -> set[tuple[str, ...]]:
@@ -84,11 +115,12 @@ def _reason(text: str, section_path: tuple[str, ...], words: Sequence[str]) -> s
         return "boilerplate"
     if len(text) > UNPARTED_CHARS * len(words):
         return None
-    plain = [len(word) for word in words if len(word) >= WORD_CHARS and word.strip(".,;:()").isalpha()]
-    if sum(plain) < WORDY_SHARE_01 * sum(map(len, words)):
-        return "mostly_symbols"
-    if len(plain) < MIN_WORDS:
-        return "too_few_words"
+    if sum(map(str.isalpha, words)) < SURELY_WORDS_SHARE_01 * len(words) or len(words) < 4 * MIN_WORDS:
+        plain = [len(word) for word in words if len(word) >= WORD_CHARS and word.strip(".,;:()").isalpha()]
+        if sum(plain) < WORDY_SHARE_01 * sum(map(len, words)):
+            return "mostly_symbols"
+        if len(plain) < MIN_WORDS:
+            return "too_few_words"
     return "names" if _is_list_of_names(text, words) else None
 
 
