@@ -1,7 +1,8 @@
 """Filtering metadata: our Spark scan beside DuckDB, polars and `spark.read.json`, and 52 windows beside one.
 
 Snapshots are generated; every tool must find as many papers as the generator made. A least-squares line through whole
-processes over the sizes gives the marginal rate and the fixed cost. Run: python -m benchmarks.bench_filter [--gb 0.2 …]
+processes over the sizes gives the marginal rate and the fixed cost. `spark_json` infers its schema, `spark_schema` is
+given it. Run: python -m benchmarks.bench_filter [--gb 0.2 …]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 
 PEERS = {"duckdb": "duckdb==2.0.0", "polars": "polars==2.1.0"}  # not in our lock: nothing but this file wants them
+ALL_PEERS = (*PEERS, "spark_json", "spark_schema")
 PEER_SCRIPT = Path(__file__).with_name("peers_filter.py")
 SIZES_GB = (0.2, 0.5)
 WEEKS = ("--from", f"{YEAR}-01-01", "--to", f"{YEAR}-12-29")  # 52 whole weeks: 2024 begins on a Monday
@@ -30,7 +32,7 @@ def main() -> None:
     """Measure every tool on every size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gb", type=float, nargs="+", default=SIZES_GB, help="sizes of the snapshots; 2 is a long run")
-    parser.add_argument("--peers", nargs="*", default=["duckdb", "polars", "spark_json"], help="which to compare with")
+    parser.add_argument("--peers", nargs="*", default=ALL_PEERS, help="which to compare with")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-filter-") as folder:
         root = Path(folder)

@@ -45,12 +45,22 @@ def with_polars(path: str, out: str) -> int:
 
 def with_spark_json(path: str, out: str) -> int:
     """`spark.read.json` that infers the schema, as tutorials do."""
+    return _with_spark(path, out, None)
+
+
+def with_spark_schema(path: str, out: str) -> int:
+    """`spark.read.json` with the columns' types given: no line is read twice, and no other column is parsed."""
+    types = [f"{name} string" for name in COLUMNS]
+    return _with_spark(path, out, ", ".join([*types, "versions array<struct<version: string, created: string>>"]))
+
+
+def _with_spark(path: str, out: str, schema: str | None) -> int:
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as F  # noqa: N812  Spark's own name for it
 
     spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    papers = spark.read.json(path)
+    papers = spark.read.json(path, schema=schema)
     wanted = F.col("versions")[0]["created"].rlike(DAY) & F.col("categories").rlike(TOKEN)
     papers.where(wanted).select(*COLUMNS).write.option("compression", "zstd").parquet(out)
     found = spark.read.parquet(out).count()
@@ -62,6 +72,7 @@ TOOLS: dict[str, Callable[[str, str], int]] = {
     "duckdb": with_duckdb,
     "polars": with_polars,
     "spark_json": with_spark_json,
+    "spark_schema": with_spark_schema,
 }
 
 if __name__ == "__main__":
