@@ -1,42 +1,35 @@
 """Reading PDFs: pages a CPU-second of our reader beside its peers, and of the Spark stage beside a plain process pool.
 
-The readers take turns on each PDF, and the least of `--rounds` counts: a busy machine slows all of them, so their
-ratios say more than their rates. The stage and the pool read the same lake by the same function, two sizes each: the
+What reads how: `readers`. The stage and the pool read the same lake by the same function, two sizes each: the
 slope between them is what a page costs, without what starting costs. They take turns too, `--stage-rounds` times: one
 run of each on a busy machine says nothing about a tenth. What Spark's Java machine spends on a page is told apart: its
 workers do what the pool's do.
 Run: python -m benchmarks.bench_extract [--rounds 3] [--copies 1 4] [--cores 1 2] [--stage-rounds 2] [--only-readers]
+[--peers pypdfium2]
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pymupdf
-
+from benchmarks import readers
 from benchmarks.lakes import WINDOW, lake_of_pdfs, task_of
 from benchmarks.measuring import Cost, corpus_pdfs, cost_of, jobs_cost, line_through, rate, write_result
-from jobs.core import durable
 from jobs.core.contracts import DATASETS
 from jobs.core.lake import Lake
 from jobs.corpus import extract_text
-from jobs.corpus.layout import read_document
-from jobs.corpus.pdf import Limits, PdfReader
+from jobs.corpus.pdf import Limits
 
 
 def main() -> None:
@@ -47,6 +40,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=(1, 2), help="how many cores Spark and the pool use")
     parser.add_argument("--stage-rounds", type=int, default=2, help="how often each of the two reads each lake")
     parser.add_argument("--only-readers", action="store_true", help="leave out the stage and the pool")
+    parser.add_argument("--peers", nargs="*", default=list(readers.PEERS), help="readers of others to compare with")
     parser.add_argument("--pdfs", type=int, default=None, help="only so many of the PDFs")
     parser.add_argument("--pool", nargs=2, metavar=("LAKE", "N"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -54,9 +48,12 @@ def main() -> None:
         read_by_pool(Path(options.pool[0]), int(options.pool[1]))
         return
     pdfs = corpus_pdfs()[: options.pdfs]
-    n_pages = sum(_n_pages(path) for path in pdfs)
-    rates = {name: n_pages / cpu_s for name, cpu_s in _cpu_s_of_readers(pdfs, options.rounds).items()}
+    n_pages = readers.count_pages(pdfs)
+    rates = {name: n_pages / cpu_s for name, cpu_s in readers.cpu_s_here(pdfs, options.rounds).items()}
+    peers = {name: readers.peer_rate(name, pdfs, options.rounds) for name in options.peers}
+    rates |= {name: found for name, found in peers.items() if found}
     figures: dict[str, Any] = {"n_pdfs": len(pdfs), "n_pages": n_pages, "pages_per_cpu_s": rates}
+    figures |= {f"not_here_{name}": True for name, found in peers.items() if not found}
     figures["read_document_over_bare_dict_01"] = rates["read_document"] / rates["bare_dict"]
     if not options.only_readers:
         costs = _process_costs(pdfs, options.copies, options.cores, options.stage_rounds)
@@ -68,7 +65,16 @@ def _stages(costs: dict[str, list[tuple[int, Cost]]], cores: Sequence[int], n_pa
     """Rates of the stage and of the pool, and what a page costs more in Spark."""
     stages = {name: _slope(points, n_pages) for name, points in costs.items()}
     overhead = {f"{n}_cores": _overhead(stages[f"spark_{n}"], stages[f"pool_{n}"]) for n in cores}
-    return {**stages, "spark_over_pool_01": overhead}
+    return {**stages, "spark_over_pool_01": overhead} | _scaling(stages, cores)
+
+
+def _scaling(stages: dict[str, dict[str, float | None]], cores: Sequence[int]) -> dict[str, dict[str, float | None]]:
+    """How many times as many pages a second of wall the most cores read as the fewest do."""
+    few, many = min(cores), max(cores)
+    if few == many:
+        return {}
+    pairs = {way: [stages[f"{way}_{n}"]["pages_per_s"] for n in (many, few)] for way in ("spark", "pool")}
+    return {f"scaling_{few}_to_{many}_cores": {way: a / b if a and b else None for way, (a, b) in pairs.items()}}
 
 
 def read_by_pool(root: Path, n: int) -> None:
@@ -123,78 +129,6 @@ def _overhead(spark: dict[str, float | None], pool: dict[str, float | None]) -> 
     """What a page costs more in Spark than in the pool, as a share of the pool's."""
     ours, plain = spark["pages_per_cpu_s"], pool["pages_per_cpu_s"]
     return plain / ours - 1 if ours and plain else None
-
-
-def _n_pages(path: Path) -> int:
-    with pymupdf.open(path) as document:
-        return len(document)
-
-
-def _readers() -> dict[str, Callable[[Path], object]]:
-    """Every way to read one PDF that is installed here."""
-    ways: dict[str, Callable[[Path], object]] = {
-        "bare_text": partial(_read_bare, "text"),
-        "bare_dict": partial(_read_bare, "dict"),
-        "read_document": _read_in_process,
-    }
-    if importlib.util.find_spec("pypdfium2"):
-        ways["pypdfium2"] = _read_by_pdfium
-    if shutil.which("pdftotext"):
-        ways["pdftotext"] = _read_by_poppler
-    return ways
-
-
-def _read_bare(kind: str, path: Path) -> None:
-    with pymupdf.open(path) as document:
-        for page in document:
-            # Without images: with them `dict` decodes every picture and is six times slower.
-            page.get_text(kind, flags=pymupdf.TEXTFLAGS_TEXT)
-
-
-def _read_in_process(path: Path) -> None:
-    with pymupdf.open(path) as document:
-        read_document(document)
-
-
-def _read_by_pdfium(path: Path) -> None:
-    pdfium = importlib.import_module("pypdfium2")
-    with pdfium.PdfDocument(path) as document:
-        for page in document:
-            page.get_textpage().get_text_range()
-
-
-def _read_by_poppler(path: Path) -> None:
-    subprocess.run(["pdftotext", path, "-"], stdout=subprocess.DEVNULL, check=True)
-
-
-def _cpu_s_of_readers(pdfs: list[Path], rounds: int) -> dict[str, float]:
-    """CPU-seconds of each reader over all PDFs, those of children that ended among them."""
-    ways = _readers()
-    least: dict[tuple[str, Path], float] = {}
-    for _ in range(rounds):
-        for path in pdfs:
-            for name, read in ways.items():
-                begun = time.process_time() + _children_s()
-                read(path)
-                used = time.process_time() + _children_s() - begun
-                least[name, path] = min(least.get((name, path), used), used)
-    costs = {name: sum(least[name, path] for path in pdfs) for name in ways}
-    return costs | {"pdf_reader": _cpu_s_of_child(pdfs)}
-
-
-def _cpu_s_of_child(pdfs: list[Path]) -> float:
-    """CPU-seconds of reading all PDFs once as the stage does, in one child with its start."""
-    begun = time.process_time() + _children_s()
-    with PdfReader() as reader:
-        for path in pdfs:
-            durable.sha256_file(path)
-            reader.read(path)
-    return time.process_time() + _children_s() - begun
-
-
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Any
 
 import pymupdf
 
+from benchmarks import readers
 from benchmarks import text_measures as measures
 from benchmarks.measuring import rounded, write_result
 from benchmarks.peers import python_with
@@ -29,8 +30,7 @@ from benchmarks.typeset.press import Truth, typeset
 from benchmarks.typeset.styles import STYLES
 from jobs.corpus.layout import read_document
 
-PEERS = {"pymupdf": None, "pypdfium2": "pypdfium2==5.13.0", "pdftotext": None, "pymupdf4llm": "pymupdf==2.0"}
-PEER_SCRIPT = Path(__file__).with_name("peers_text.py")
+PEERS = {"pymupdf": None} | readers.PEERS
 LABELS = ("qcurvex", "qcurvey")  # words inside the plots
 
 
@@ -109,7 +109,7 @@ def _read_by_peer(name: str, papers: Sequence[Paper], root: Path) -> list[Readin
     python = python_with(requirement, root / name) if requirement else Path(sys.executable)
     if python is None or (name == "pdftotext" and shutil.which(name) is None):
         return None
-    command = [str(python), str(PEER_SCRIPT), name, *(str(paper.pdf) for paper in papers)]
+    command = [str(python), str(readers.PEER_SCRIPT), name, *(str(paper.pdf) for paper in papers)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return [Reading(**one) for one in json.loads(done.stdout.splitlines()[-1])]
 

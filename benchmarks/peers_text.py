@@ -1,6 +1,6 @@
 """Text of PDFs by one of the peers, in an environment of its own. Prints a JSON list of {text, titles, cpu_s}.
 
-Run by bench_text_quality: python peers_text.py NAME PDF …
+Run by bench_text_quality and readers: python peers_text.py NAME PDF …
 """
 
 from __future__ import annotations
