@@ -22,6 +22,16 @@ _UNASKED_SECTION = re.compile(
     re.IGNORECASE,
 )
 
+# Appendices that print what was said to a model or by one: nothing there is meant to be true.
+_EXAMPLES = r"(?:prompts|samples|generations|completions|transcripts|rationali[sz]ations)"
+_EXAMPLES_SECTION = re.compile(
+    rf"^(?:appendix )?[A-Z](?:\.\d+)*\.? .*\b{_EXAMPLES}(?: (?:by|for|from|of|on|with) .*)?$"
+    r"|^(?:[\dA-Z.]+ )?(?:model|generated|example) (?:samples|outputs|generations|completions|responses)\b",
+    re.IGNORECASE,
+)
+_EXAMPLE_ASKED = re.compile(r"(?:^|\s)(?:Q|Question|Prompt|Answer Choices): ")
+_EXAMPLE_ANSWERED = re.compile(r"(?:^|\s)(?:A|Answer|Completion): |\bcompletion: .*\bcompletion:", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -63,9 +73,17 @@ def is_worth_asking(row: dict[str, Any]) -> bool:
     """Running text with enough letters, outside of references and thanks, that is not marked as worth little."""
     if row["low_value"] is not None or row["kind"] not in ASKED_KINDS:
         return False
-    if any(_UNASKED_SECTION.match(title.strip()) for title in row["section_path"]):
+    if any(_UNASKED_SECTION.match(title.strip()) for title in row["section_path"]) or _shows_examples(row):
         return False
     return _n_letters(row["text"]) >= MIN_LETTERS and _letters_share_01(row["text"]) >= MIN_LETTERS_SHARE_01
+
+
+def _shows_examples(row: dict[str, Any]) -> bool:
+    """Questions and answers of a data set or a model, such as `A pumpkin is a strong magnet`."""
+    if any(_EXAMPLES_SECTION.match(title.strip()) for title in row["section_path"][-1:]):
+        return True
+    is_completion = "completion: " in row["text"] and _EXAMPLE_ANSWERED.search(row["text"]) is not None
+    return is_completion or bool(_EXAMPLE_ASKED.search(row["text"]) and _EXAMPLE_ANSWERED.search(row["text"]))
 
 
 def types_of(chunk: Chunk, question_types: Sequence[str], pairs_per_chunk: int) -> list[str]:

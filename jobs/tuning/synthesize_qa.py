@@ -33,7 +33,7 @@ from jobs.tuning.transformers_teacher import source_of
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 # The worst thing that happened to a chunk without a pair is what is counted for it.
 _WORST_FIRST = ("teacher_failed", "instructions", "oversized", "truncated", "malformed", "no_pair")
 

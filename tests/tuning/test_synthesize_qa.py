@@ -233,6 +233,37 @@ def test_only_prose_outside_of_references_is_worth_asking() -> None:
     assert not asking.is_worth_asking(good | {"text": "x1 = 3 + 4 * 5; " * 60})
 
 
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ("F Model samples", ""),
+        ("C Human-evaluated Test Prompts", ""),
+        ("D Example Rationalizations on CQA", ""),
+        ("4.3 Generated samples", ""),
+        ("4 Results", "(e) demonstration A: The answer must be a place. Q: Where do you find cups?\n"),
+        ("4 Results", "GPT-3 175B completion: InstructGPT 175B completion:\n\nA pumpkin is a strong magnet.\n"),
+    ],
+)
+def test_examples_of_what_a_model_says_are_not_asked_about(section: str, text: str) -> None:
+    good = house.chunk("2401.00001", 0)
+    assert not asking.is_worth_asking(good | {"section_path": [section], "text": text + good["text"]})
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ("4.2 Examples", ""),
+        ("3.2 Prompts", ""),
+        ("A Samples and their sizes", "Sampling. "),
+        ("4 Results", "We answer the question: A: or B. "),
+        ("B Proof of completion", ""),
+    ],
+)
+def test_sections_about_examples_are_asked_about(section: str, text: str) -> None:
+    good = house.chunk("2401.00001", 0)
+    assert asking.is_worth_asking(good | {"section_path": [section], "text": text + good["text"]})
+
+
 def test_more_types_a_chunk_only_add() -> None:
     chunk = asking.Chunk.of(house.chunk("2401.00001", 0))
     kinds = ("definition", "method", "why", "numeric")
