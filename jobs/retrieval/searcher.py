@@ -19,7 +19,7 @@ from jobs.core.manifest import Manifest
 from jobs.retrieval import passages, ranking, support
 from jobs.retrieval.encoder import Encoder, load_encoder
 from jobs.retrieval.index_view import View
-from jobs.retrieval.named_papers import NamedPapers
+from jobs.retrieval.named_papers import NamedPapers, Titled
 from jobs.retrieval.passages import Passage, to_passage, words_text
 from jobs.retrieval.vector_index import VectorIndex
 from jobs.retrieval.word_index import WordIndex
@@ -66,7 +66,7 @@ class _Papers:
     """What filters look at, a paper each; `number_of_row` int32 [n_rows] says whose a passage is."""
 
     numbers: dict[str, int]
-    titles: list[str]
+    named: list[Titled]
     categories: list[frozenset[str]]
     submitted_at: np.ndarray  # datetime64[us]
     number_of_row: np.ndarray
@@ -86,7 +86,7 @@ class Searcher:
         self._vectors = vectors
         self._words = words
         self._papers = _papers_of(table)
-        self._named = NamedPapers(zip(self._papers.numbers, self._papers.titles, strict=True))
+        self._named = NamedPapers(self._papers.named)
 
     @classmethod
     def open(cls, index: Path | Part, encoder: Encoder | None = None) -> Searcher:
@@ -118,8 +118,8 @@ class Searcher:
     ) -> Found:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
 
-        A paper that the question names by id or title is the only one searched. Raises UsageError for an unknown mode
-        or a `k` below 1.
+        A paper that the question names (see `named_papers`) is the only one searched. Raises UsageError for an unknown
+        mode or a `k` below 1.
         """
         query = self.to_query(question, paper_id)
         return self.find(query, k, mode=mode, filters=Filters(categories, submitted_before), per_paper=per_paper)
@@ -185,21 +185,23 @@ class Searcher:
 def _papers_of(table: pyarrow.Table) -> _Papers:
     """Papers in the order of their first passage."""
     import numpy as np
+    import pyarrow as pa
 
-    columns = (table[name].to_pylist() for name in ("paper_id", "title", "categories", "submitted_at"))
     numbers: dict[str, int] = {}
-    firsts: list[tuple[str, list[str], datetime]] = []
+    firsts: list[int] = []
     number_of_row = np.empty(len(table), dtype=np.int32)
-    for row, (paper_id, title, categories, submitted_at) in enumerate(zip(*columns, strict=True)):
+    for row, paper_id in enumerate(table["paper_id"].to_pylist()):
         if paper_id not in numbers:
             numbers[paper_id] = len(numbers)
-            firsts.append((title, categories, submitted_at))
+            firsts.append(row)
         number_of_row[row] = numbers[paper_id]
+    papers = table.select(["paper_id", "title", "authors", "categories", "submitted_at"])
+    papers = papers.take(pa.array(firsts, pa.int64())).to_pylist()
     return _Papers(
         numbers,
-        [title for title, _, _ in firsts],
-        [frozenset(categories) for _, categories, _ in firsts],
-        np.array([_utc64(submitted_at) for _, _, submitted_at in firsts], dtype="datetime64[us]"),
+        [Titled(paper["paper_id"], paper["title"], paper["authors"], paper["submitted_at"].year) for paper in papers],
+        [frozenset(paper["categories"]) for paper in papers],
+        np.array([_utc64(paper["submitted_at"]) for paper in papers], dtype="datetime64[us]"),
         number_of_row,
     )
 
