@@ -53,8 +53,10 @@ def in_order(rows: np.ndarray, scores: np.ndarray) -> Ranked:
     return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))
 
 
-def cap(ranked: Ranked, paper_of_row: np.ndarray, k: int, per_paper: int) -> Ranked:
-    """The first `k`, passing over passages of papers that have had their `per_paper`."""
+def cap(ranked: Ranked, paper_of_row: np.ndarray, k: int, per_paper: int | None) -> Ranked:
+    """The first `k`, passing over passages of papers that have had their `per_paper`; None caps nothing."""
+    if per_paper is None:
+        return ranked[:k]
     taken: Counter[int] = Counter()
     chosen: Ranked = []
     for row, score in ranked:

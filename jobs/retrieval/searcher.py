@@ -88,6 +88,11 @@ class Searcher:
         self._papers = _papers_of(table)
         self._named = NamedPapers(self._papers.named)
 
+    @property
+    def papers(self) -> Sequence[Titled]:
+        """All papers of the index."""
+        return self._papers.named
+
     @classmethod
     def open(cls, index: Path | Part, encoder: Encoder | None = None) -> Searcher:
         """Load an index part, or its folder, after its files are verified. `encoder`: one that is loaded already.
@@ -114,9 +119,11 @@ class Searcher:
         paper_id: str | None = None,
         categories: Collection[str] | None = None,
         submitted_before: datetime | None = None,
-        per_paper: int = 3,
+        per_paper: int | None = None,
     ) -> Found:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
+
+        Without `per_paper` there is no cap: the answer is often the fourth passage of the right paper.
 
         A paper that the question names (see `named_papers`) is the only one searched. Raises UsageError for an unknown
         mode or a `k` below 1.
@@ -131,14 +138,20 @@ class Searcher:
         return Query(tuple(words_of(rest)), self._vector_of(rest), paper_id or named.paper_id)
 
     def find(
-        self, query: Query, k: int = 8, *, mode: str = "hybrid", filters: Filters = NO_FILTERS, per_paper: int = 3
+        self,
+        query: Query,
+        k: int = 8,
+        *,
+        mode: str = "hybrid",
+        filters: Filters = NO_FILTERS,
+        per_paper: int | None = None,
     ) -> Found:
         """As `search`, from the question's vector and words."""
         if mode not in ranking.MODES or k < 1:
             raise UsageError(f"mode={mode!r} k={k}: expected one of {', '.join(ranking.MODES)}, and k at least 1.")
         allowed = self._allowed(query.paper_id, filters)
         ranked, top_cosine = self._rank(query, mode, allowed, max(N_CANDIDATES, 4 * k))
-        chosen = ranking.cap(ranked, self._papers.number_of_row, k, k if query.paper_id else per_paper)
+        chosen = ranking.cap(ranked, self._papers.number_of_row, k, None if query.paper_id else per_paper)
         rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in chosen]
         support_01 = self._support(query, top_cosine, rows) if rows else 0.0
         return Found(support_01, tuple(to_passage(row, score) for row, (_, score) in zip(rows, chosen, strict=True)))

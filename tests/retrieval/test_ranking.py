@@ -46,3 +46,4 @@ def test_cap_passes_over_a_paper_that_had_its_share() -> None:
     ranked = [(row, 1.0) for row in range(6)]
     paper_of_row = np.array([0, 0, 0, 1, 0, 2])
     assert [row for row, _ in ranking.cap(ranked, paper_of_row, 4, 2)] == [0, 1, 3, 5]
+    assert ranking.cap(ranked, paper_of_row, 4, None) == ranked[:4]

@@ -66,7 +66,8 @@ def test_scores_fall(searcher: Searcher) -> None:
 
 
 def test_no_more_than_the_cap_of_one_paper(searcher: Searcher) -> None:
-    assert papers_of(searcher.search("low rank adapters", 8)).count(LORA) == 3
+    assert papers_of(searcher.search("low rank adapters", 8)).count(LORA) == 6
+    assert papers_of(searcher.search("low rank adapters", 8, per_paper=3)).count(LORA) == 3
     assert papers_of(searcher.search("low rank adapters", 8, per_paper=1)).count(LORA) == 1
 
 
