@@ -21,6 +21,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from jobs.core import durable, tables
+from jobs.core.contracts import DATASETS
 from jobs.core.manifest import MANIFEST_FILE, Counts, Manifest
 from jobs.retrieval import encoder, index_view, passages, vector_index, word_index
 from jobs.retrieval.index_view import View
@@ -64,7 +65,7 @@ def build(folder: Path, n: int, random: np.random.Generator) -> np.ndarray:
     matrix = (subjects[paper_of] + 0.7 * random.normal(size=(n, card.dim))).astype(np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     texts = [" ".join(f"w{word}" for word in row) for row in zipf(random, (n, N_WORDS))]
-    tables.write_tables(folder / passages.FILE, passages.schema(), [table_of(paper_of, texts)])
+    tables.write_tables(folder / passages.FILE, DATASETS["indexes"].schema(), [table_of(paper_of, texts)])
     vector_index.build(matrix, folder)
     word_index.build(texts, folder)
     view = View({}, MODEL, card.revision, card.dim)
@@ -82,7 +83,7 @@ def table_of(paper_of: np.ndarray, texts: list[str]) -> pa.Table:
     """Rows of passages.parquet; what the search does not read is the same everywhere."""
     rows = [
         {
-            **dict.fromkeys(passages.COLUMNS),
+            **dict.fromkeys(DATASETS["indexes"].columns),
             "chunk_id": f"2401.{paper:05d}v1#{row}",
             "paper_id": f"2401.{paper:05d}",
             "version": 1,
@@ -96,7 +97,7 @@ def table_of(paper_of: np.ndarray, texts: list[str]) -> pa.Table:
         }
         for row, (paper, text) in enumerate(zip(paper_of.tolist(), texts, strict=True))
     ]
-    return pa.Table.from_pylist(rows, schema=passages.schema())
+    return pa.Table.from_pylist(rows, schema=DATASETS["indexes"].schema())
 
 
 def write_manifest(folder: Path, n: int) -> None:

@@ -174,7 +174,12 @@ def write_result(bench: str, figures: dict[str, Any]) -> None:
     print(json.dumps({"bench": bench} | rounded(figures)), flush=True)
 
 
+def corpus_folder() -> Path:
+    """Where the private corpus is, if it is there."""
+    return Path(os.environ.get("SPARK_ARXIV_CORPUS", REPOSITORY.parent / "shared" / "corpus"))
+
+
 def corpus_pdfs() -> list[Path]:
     """The sample's PDFs, and those of the private corpus where it lies beside the checkout."""
-    corpus = Path(os.environ.get("SPARK_ARXIV_CORPUS", REPOSITORY.parent / "shared" / "corpus"))
-    return [path for folder in (REPOSITORY / "sample", corpus) for path in sorted((folder / "pdf").glob("*.pdf"))]
+    folders = (REPOSITORY / "sample", corpus_folder())
+    return [path for folder in folders for path in sorted((folder / "pdf").glob("*.pdf"))]
