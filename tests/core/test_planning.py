@@ -103,11 +103,12 @@ def test_parts_of_an_older_stage_version_are_counted_and_stand(
     lake: Lake, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walk(lake)
-    monkeypatch.setattr(chunk_documents, "VERSION", 2)
+    older = chunk_documents.VERSION
+    monkeypatch.setattr(chunk_documents, "VERSION", older + 1)
     made = stage(plan(), "chunk_documents")
     assert (made["older_version"], made["done"], made["to_do"]) == (1, 1, 0)
     upgraded = stage(plan("--upgrade"), "chunk_documents")
-    assert upgraded["why"] == {"made by stage version 1, --upgrade asks for 2": 1}
+    assert upgraded["why"] == {f"made by stage version {older}, --upgrade asks for {older + 1}": 1}
 
 
 @pytest.mark.usefixtures("no_java")
