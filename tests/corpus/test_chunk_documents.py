@@ -207,7 +207,8 @@ def test_lowered_floor_lets_the_same_part_pass(tmp_path: Path) -> None:
 
 
 def test_chunks_of_little_worth_are_marked_kept_and_counted(tmp_path: Path) -> None:
-    lake = lake_of(tmp_path, document(1, text_of(60) + "\n\n" + text_of(60)), document(2, text_of(30)))
+    said = "".join(f"Measurement {n} of the quantization was reproducible in experiment {n}. " for n in range(60))
+    lake = lake_of(tmp_path, document(1, said + "\n\n" + said), document(2, text_of(30)))
     make("chunk_documents", lake)
     marks = [chunk["low_value"] for chunk in chunks(lake) if chunk["paper_id"] == "2401.00001"]
     assert marks[0] is None
