@@ -26,6 +26,7 @@ from tests.end_to_end.stages_by_shell import (
 )
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.slow]
+ONLY_SOAKED = pytest.mark.skipif(os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="one more of its kind: make soak")
 
 SAMPLE_ROWS = [json.loads(line) for line in (REPOSITORY / "sample" / "metadata.jsonl").read_text().splitlines()]
 N_SAMPLE = len(SAMPLE_ROWS)
@@ -100,6 +101,7 @@ def test_other_definition_is_refused(sample_lake: Path) -> None:
     assert "--redefine" in done.stderr
 
 
+@ONLY_SOAKED  # the rule is tested part by part; here the whole walk once more
 def test_rewritten_input_in_another_place_makes_equal_keys(sample_lake: Path, tmp_path: Path) -> None:
     """Other file names, order of lines, spacing and packing: the same papers, so the same keys behind the snapshot."""
     shuffled = random.Random(7).sample(SAMPLE_ROWS, N_SAMPLE)
@@ -150,7 +152,7 @@ def test_one_new_paper_costs_one_paper(sample_lake: Path, tmp_path: Path) -> Non
     assert manifests(lake, "chunks")[changed[0]]["taken_over"] > 0
 
 
-@pytest.mark.parametrize("stage", ["extract_text", "chunk_documents"])
+@pytest.mark.parametrize("stage", ["extract_text", pytest.param("chunk_documents", marks=ONLY_SOAKED)])
 def test_killed_spark_stage_ends_with_the_same_keys(sample_lake: Path, stage: str, tmp_path: Path) -> None:
     lake = shutil.copytree(sample_lake, tmp_path / "lake")
     for dataset in ("documents", "chunks")[("extract_text", "chunk_documents").index(stage) :]:
