@@ -64,6 +64,7 @@ def imports_at_start(path: Path) -> set[str]:
     return set(imports(iter(found), path))
 
 
+@functools.cache
 def all_imports(path: Path) -> set[str]:
     return set(imports(ast.walk(tree_of(path)), path))
 

@@ -23,6 +23,8 @@ import yaml
 
 from jobs.core.planning import RATES_FILE
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMPOSE_TEXT = (REPOSITORY / "docker-compose.yaml").read_text()
 DOCKERFILE = (REPOSITORY / "docker" / "Dockerfile").read_text().replace("\\\n", " ")

@@ -27,6 +27,8 @@ from tests.corpus.test_filter_papers import (
     why,
 )
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 SENTENCE = "The quick brown fox number {} jumps over the lazy dog near the bank of the river. "
 
 

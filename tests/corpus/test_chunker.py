@@ -15,6 +15,8 @@ from jobs.corpus.chunker import chunk_document, dropped_pieces, page_of, plain_c
 from jobs.corpus.runs import TEXT_KINDS
 from jobs.corpus.token_counter import TokenCounter, load_token_counter
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 MINILM = load_token_counter("all-MiniLM-L6-v2")
 LIMITS = {"chunk_chars": 1000, "max_tokens": 256, "min_chunk_chars": 200}
 SENTENCE = "The rank of the update is much smaller than that of the weights. "

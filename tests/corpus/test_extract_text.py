@@ -34,6 +34,8 @@ from tests.corpus.test_filter_papers import (
     why,
 )
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 NOTE = "sample/2401002"  # 2 pages
 SAMPLE = REPOSITORY / "sample" / "pdf"
 

@@ -29,6 +29,8 @@ from tests.core import toy
 from tests.corpus.fake_arxiv import PDF, Answer, FakeArxiv, pdf, respond, silence
 from tests.corpus.test_filter_papers import NEXT_WEEK, WEEK, current, make, point_to, publish_rows, stage_lake, why
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 QUICK = {"request_interval_s": 0.0, "min_yield_01": 0.0}
 
 

@@ -19,6 +19,8 @@ from jobs.corpus import fetch_snapshot
 from tests.corpus import kaggle_lines, make_pdfs
 from tests.corpus.test_filter_papers import current, line, make, point_to, stage_lake, why
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 LINES = [line(1), line(2), line(3)]
 
 

@@ -31,6 +31,8 @@ from jobs.corpus import filter_papers, snapshot
 from tests.core import toy
 from tests.corpus import kaggle_lines
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 WEEK, NEXT_WEEK = toy.WINDOWS
 
 

@@ -11,6 +11,8 @@ from jobs.corpus.arxiv import ArxivId
 from jobs.corpus.folder import Identified
 from tests.corpus import make_pdfs
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 PAPER = make_pdfs.paper(1)  # its stamp says 2401.00001v1
 UNSTAMPED = make_pdfs.one_page(make_pdfs.SENTENCE)
 

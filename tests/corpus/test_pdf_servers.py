@@ -19,6 +19,8 @@ from tests.corpus.fake_arxiv import PDF, FakeArxiv, pdf, respond, silence
 from tests.corpus.test_fetch_pdfs import lake_of, paper, path_of, reasons
 from tests.corpus.test_filter_papers import current, make
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 PAPER = "2205.14135"
 DEFAULT = "gs://arxiv-dataset https://export.arxiv.org"
 

@@ -19,6 +19,8 @@ from jobs.corpus.selection import Selection
 from jobs.corpus.snapshot import ScanResult, WindowScan, byte_ranges, merged, scan_range
 from tests.corpus.kaggle_lines import random_row, row, shared_corpus, spell, versions, write
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 WEEK = Window(date(2024, 1, 1), date(2024, 1, 8))
 NEXT_WEEK = Window(date(2024, 1, 8), date(2024, 1, 15))
 WINTER = tuple(windows_between(date(2023, 11, 27), date(2024, 3, 10), "week"))

@@ -17,6 +17,8 @@ from jobs.retrieval.word_index import WordIndex
 from tests.retrieval import house
 from tests.retrieval.house import WINDOWS, RecordingEncoder, chunk, embed, index, paper, put
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 P1, P2 = "2401.00001", "2401.00002"
 
 

@@ -16,6 +16,8 @@ from jobs.retrieval import encoder, vectors
 from tests.retrieval import house
 from tests.retrieval.house import WINDOWS, RecordingEncoder, chunk, embed, put
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 LORA = chunk("2401.00001", 0, "low rank adapters")
 BM25 = chunk("2401.00001", 1, "words that are shared")
 NF4 = chunk("2401.00002", 0, "four bits a weight")

@@ -10,6 +10,8 @@ import pytest
 from jobs.core.errors import ContractError, InputMissingError
 from jobs.retrieval import model_files
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 POOLING = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
 MODULES = [{"type": "sentence_transformers.models.Transformer", "path": ""}]
 

@@ -17,6 +17,8 @@ from jobs.retrieval.searching import search_lake
 from tests.retrieval import house
 from tests.retrieval.house import RecordingEncoder, chunk, embed, index, paper, put
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 LORA, BM25, SPARK = "2401.00001", "2401.00002", "2401.00003"
 PAPERS = [
     paper(LORA, title="Low-Rank Adaptation of Language Models", submitted_at=datetime(2024, 1, 2, tzinfo=UTC)),

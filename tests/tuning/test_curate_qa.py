@@ -26,6 +26,8 @@ from jobs.tuning.teacher import TeacherReply
 from tests.tuning import chunk_house as house
 from tests.tuning import tuning_house
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 SALT = "spark-arxiv"
 
 

@@ -25,6 +25,8 @@ from jobs.tuning.teacher import TeacherReply, TeacherRequest
 from tests.tuning import chunk_house as house
 from tests.tuning.injected import ORDERS
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PART = f"{house.WINDOW}/0-of-1"
 

@@ -11,6 +11,8 @@ from jobs.tuning.openai_teacher import FORMATS, MAX_BODY_BYTES, OpenAITeacher
 from jobs.tuning.teacher import Pair, TeacherRequest, TeacherSettings, load_teacher, read_pair
 from tests.tuning.fake_openai import PAIR, Answer, FakeServer, drips, hangs_up, says, send, serving
 
+pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
+
 GOOD = json.dumps(PAIR)
 REQUEST = TeacherRequest("A bucket tips after every 0.2 mm of rain.", "Rain", "Gauges", "method", seed=7)
 
