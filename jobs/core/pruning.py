@@ -76,7 +76,7 @@ def prune(lake: Lake, config: PruneConfig, tell: Callable[[str], None], *, is_dr
 def prune_pdfs(lake: Lake, config: PruneConfig, tell: Callable[[str], None]) -> None:
     """Sweep the PDFs whose documents are published, if they may go: a backfill's runs end before any release."""
     if config.keep_pdfs == "until_extracted":
-        broom = _Broom(lake, lambda _line: None, is_dry=False)
+        broom = _Broom(lake, tell, is_dry=False, tells_each=False)
         _prune_pdfs(lake, kept_folders(lake), config, broom)
         tell(f"removed {broom.n_removed} PDFs that are read by now, {broom.size_bytes} bytes")
 
@@ -122,8 +122,9 @@ def _roots(lake: Lake, dataset: str, name: str) -> list[Path]:
 class _Broom:
     """Removes things, or only says so, and counts them."""
 
-    def __init__(self, lake: Lake, tell: Callable[[str], None], is_dry: bool) -> None:
+    def __init__(self, lake: Lake, tell: Callable[[str], None], is_dry: bool, *, tells_each: bool = True) -> None:
         self._root = lake.root
+        self._tells_each = tells_each
         self.tell = tell
         self._is_dry = is_dry
         self.verb = "would remove" if is_dry else "removed"
@@ -135,7 +136,8 @@ class _Broom:
         self.size_bytes += size_bytes
         if not self._is_dry:
             remove_part(path) if path.is_dir() else path.unlink()
-        self.tell(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
+        if self._tells_each:
+            self.tell(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
 
 
 def _prune_dataset(lake: Lake, dataset: str, kept: set[Path], read_now: set[str], broom: _Broom) -> None:

@@ -283,6 +283,14 @@ def test_prune_leaves_pdfs_while_a_fetch_has_not_ended(lake: Lake, capsys: pytes
     assert "left the PDFs" in capsys.readouterr().out
 
 
+def test_sweep_behind_a_stage_says_so_where_it_leaves_pdfs(lake: Lake) -> None:
+    publish_pdfs(lake, "key", 0)
+    (lake.part_folder("pdfs", WINDOWS[0]) / "_work" / "0123456789ab").mkdir(parents=True)
+    told: list[str] = []
+    pruning.prune_pdfs(lake, pruning.PruneConfig(keep_pdfs="until_extracted"), told.append)
+    assert told[0].startswith("left the PDFs: fetching")
+
+
 @pytest.mark.parametrize(("flags", "left"), [((), [0, 1]), (("--keep-pdfs", "until_extracted"), [1])])
 def test_prune_removes_extracted_pdfs_only_when_asked(lake: Lake, flags: tuple[str, ...], left: list[int]) -> None:
     publish_pdfs(lake, "key", 0, 1)
