@@ -22,7 +22,6 @@ from jobs.core.spark import SparkConfig, submit_command
 from jobs.core.stages import GOALS, ONLY, STAGES, load, require_wanted, stage_named
 
 EXIT_READER_LEFT = 128 + 13  # what a shell says of a process that SIGPIPE ended
-PREVIEWED = "synthesize_qa"  # the stage whose outcome nobody can foresee
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ def _run_stage(argv: list[str], in_spark: bool) -> int:
     stage = stage_named(argv[0])
     parser = stage_parser(stage.name)
     parser.add_argument("--check", action="store_true", help="only say: exit 0 done, 10 to do, 99 not wanted")
-    if stage.name == PREVIEWED:
+    if stage.is_previewed:
         parser.add_argument("--preview", type=int, metavar="N", help="show N prompts, replies, verdicts; write nothing")
     if {"-h", "--help"} & set(argv):  # a stage that is not wanted is skipped before its module is looked for
         _describe(parser, stage.name)

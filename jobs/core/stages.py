@@ -21,7 +21,7 @@ class Stage:
 
     `grain` is what one part of its dataset stands for; a stage of grain `source` or `window` is repeated by a
     backfill. `goal` is the least goal of a run that wants the stage. `definition` names the settings of the lake's
-    definition that decide its rows.
+    definition that decide its rows. Of a previewed one `--preview N` shows what it would do.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Stage:
     grain: str
     goal: str
     definition: tuple[str, ...] = ()
+    is_previewed: bool = False
 
     @property
     def module(self) -> str:
@@ -85,7 +86,7 @@ STAGES: dict[str, Stage] = {
             "index",
             ("embedder",),
         ),
-        Stage("synthesize_qa", "tuning", "python", ("chunks",), ("drafts",), "shard", "student"),
+        Stage("synthesize_qa", "tuning", "python", ("chunks",), ("drafts",), "shard", "student", is_previewed=True),
         Stage("build_index", "retrieval", "python", ("embeddings", "chunks", "papers"), ("indexes",), "all", "index"),
         Stage("curate_qa", "tuning", "python", ("drafts", "indexes"), ("qa",), "all", "student", ("split_salt",)),
         Stage("train_student", "tuning", "python", ("qa", "indexes"), ("adapters", "bases"), "all", "student"),

@@ -135,11 +135,11 @@ class HttpSource:
             announced = web_client.header(response, "content-length")
             if announced and announced.isdecimal():
                 _raise(size_problem(int(announced), self._max_pdf_mb))
-            try:
-                return _write(response, path, self._max_pdf_mb)
-            except BaseException:
-                path.unlink(missing_ok=True)
-                raise
+            with contextlib.ExitStack() as undo:
+                undo.callback(path.unlink, missing_ok=True)
+                written = _write(response, path, self._max_pdf_mb)
+                undo.pop_all()
+            return written
 
 
 class PdfServers:
