@@ -9,6 +9,7 @@ import pytest
 from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.lake import Lake
 from tests.core import toy
+from tests.soaking import ROUNDS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -44,7 +45,7 @@ def made(lake: Lake, made_once: Path) -> Lake:
 @pytest.fixture
 def soak() -> int:
     """How many times over random faults are repeated: 1, or 10 with SPARK_ARXIV_SOAK=1."""
-    return 10 if os.environ.get("SPARK_ARXIV_SOAK") == "1" else 1
+    return ROUNDS
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,21 @@ class FakeArxiv:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
 
+class Clock:
+    """Goes on by itself and jumps when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.sleeps: list[float] = []
+        self._jumped_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self._jumped_s
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self._jumped_s += seconds
+
+
 class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True

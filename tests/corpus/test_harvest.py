@@ -17,9 +17,8 @@ from jobs.corpus.oai import OaiServer
 from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
 from tests.corpus import kaggle_lines
-from tests.corpus.fake_arxiv import respond
+from tests.corpus.fake_arxiv import Clock, respond
 from tests.corpus.fake_oai import FakeOai, Listed, page_xml, record_xml
-from tests.corpus.test_web_client import Clock
 
 pytestmark = pytest.mark.slow  # a server a test: a tenth of a second each
 

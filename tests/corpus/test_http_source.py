@@ -17,26 +17,24 @@ from jobs.corpus.pace import Pace
 from jobs.corpus.pdf_addresses import ARXIV_TEMPLATE, PdfAddresses
 from jobs.corpus.web_addresses import WebAddresses
 from jobs.corpus.web_client import Manners, WebClient
-from tests.corpus.fake_arxiv import HEAD, PDF, FakeArxiv, drip, endless, pdf, redirect, reset_after, respond, silence
+from tests.corpus.fake_arxiv import (
+    HEAD,
+    PDF,
+    Clock,
+    FakeArxiv,
+    drip,
+    endless,
+    pdf,
+    redirect,
+    reset_after,
+    respond,
+    silence,
+)
 
 pytestmark = pytest.mark.slow  # children and files: a second here and there
 
 PAPER = "2205.14135"
 PATH = f"/pdf/{PAPER}v1"
-
-
-class Clock:
-    """A clock that goes on by itself and jumps when somebody sleeps."""
-
-    def __init__(self):
-        self.sleeps, self._jumped_s = [], 0.0
-
-    def __call__(self):
-        return time.monotonic() + self._jumped_s
-
-    def sleep(self, seconds):
-        self.sleeps.append(seconds)
-        self._jumped_s += seconds
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from jobs.corpus import kaggle_source, kaggle_token
 from jobs.corpus.kaggle_source import KaggleServer
 from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
-from tests.corpus.fake_arxiv import redirect, reset_after, respond
+from tests.corpus.fake_arxiv import Clock, redirect, reset_after, respond
 from tests.corpus.fake_kaggle import FakeKaggle, FakeStorage, zipped
-from tests.corpus.test_web_client import Clock
 
 pytestmark = pytest.mark.slow  # two servers a test: a tenth of a second each
 

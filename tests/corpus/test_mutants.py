@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +16,11 @@ from jobs.core.reasons import DOCUMENT_REASONS
 from tests.corpus import make_pdfs
 from tests.corpus.test_extract_text import papers_of, put
 from tests.corpus.test_filter_papers import current, make
+from tests.soaking import ROUNDS
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.slow
 
-ROUNDS = 10 if os.environ.get("SPARK_ARXIV_SOAK") == "1" else 1
 MUTANTS_A_ROUND = 300
 TYPESET = [REPOSITORY / "sample" / "pdf" / f"sample_{number}v1.pdf" for number in (2401002, 2403001)]
 

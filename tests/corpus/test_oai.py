@@ -13,9 +13,8 @@ from jobs.corpus import oai
 from jobs.corpus.oai import ExpiredTokenError, OaiServer
 from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import Manners, WebClient
-from tests.corpus.fake_arxiv import redirect, respond
+from tests.corpus.fake_arxiv import Clock, redirect, respond
 from tests.corpus.fake_oai import FakeOai, Listed, page_xml, record_xml
-from tests.corpus.test_web_client import Clock
 
 pytestmark = pytest.mark.slow  # a server a test: a tenth of a second each
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -14,26 +13,11 @@ from jobs.core.errors import TryAgainError, UsageError
 from jobs.corpus import network_guard
 from jobs.corpus.pace import Pace
 from jobs.corpus.web_client import AnswerError, Manners, WebClient
-from tests.corpus.fake_arxiv import FakeArxiv, redirect, reset_after, respond, silence
+from tests.corpus.fake_arxiv import Clock, FakeArxiv, redirect, reset_after, respond, silence
 
 pytestmark = pytest.mark.slow  # a server a test: a tenth of a second each
 
 SECRET = {"Authorization": "Bearer canary-token"}
-
-
-class Clock:
-    """A clock that goes on by itself and jumps when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.sleeps: list[float] = []
-        self._jumped_s = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self._jumped_s
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self._jumped_s += seconds
 
 
 @pytest.fixture

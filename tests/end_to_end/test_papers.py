@@ -24,9 +24,10 @@ from tests.end_to_end.stages_by_shell import (
     rows,
     start_jobs,
 )
+from tests.soaking import only_soaked
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.slow]
-ONLY_SOAKED = pytest.mark.skipif(os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="one more of its kind: make soak")
+ONLY_SOAKED = only_soaked("one more of its kind")
 
 SAMPLE_ROWS = [json.loads(line) for line in (REPOSITORY / "sample" / "metadata.jsonl").read_text().splitlines()]
 N_SAMPLE = len(SAMPLE_ROWS)

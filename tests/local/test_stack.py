@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -34,13 +33,12 @@ from tests.local.stack import (
     wait_for_stage,
     wait_for_state,
 )
+from tests.soaking import only_soaked
 from tools.chromium import browser
 from tools.screenshots import log_in
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(600)]
-ONLY_SOAKED = pytest.mark.skipif(
-    os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="minutes in the real Airflow: make soak"
-)
+ONLY_SOAKED = only_soaked("minutes in the real Airflow")
 JANUARY = {"from": "2024-01-01", "to": "2024-01-07"}
 FEBRUARY = {"from": "2024-02-05", "to": "2024-02-11"}
 ASKED = "What does NF4 stand for?"  # sample/2401002

@@ -17,10 +17,11 @@ from local.follow import follow
 from local.layout import Layout
 from local.rest import Airflow
 from tests.local.stack import DAG_ID, NOTES, keys, parts, put_notes, wait_for_stage, wait_for_state
+from tests.soaking import only_soaked
 
 pytestmark = [
     *(pytest.mark.airflow, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(1200)),
-    pytest.mark.skipif(os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="minutes in the real Airflow: make soak"),
+    only_soaked("minutes in the real Airflow"),
 ]
 MARCH = {"FROM": "2024-03-04", "TO": "2024-03-10"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +12,7 @@ from local import running
 from local.layout import Layout
 from local.rest import Airflow
 from tests.local.stack import family
+from tests.soaking import only_soaked
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,7 +26,7 @@ def test_stop_leaves_no_process(airflow: Airflow, layout: Layout) -> None:
     assert running.postgres_pid(layout) is None
 
 
-@pytest.mark.skipif(os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="another start and stop: make soak")
+@only_soaked("another start and stop")
 def test_start_ends_the_run_that_a_stop_cut_off(airflow: Airflow, layout: Layout, lake: Path) -> None:
     run_id = running.start(layout, lake).trigger(running.DAG_ID, {"goal": "papers"})
     running.stop(layout)

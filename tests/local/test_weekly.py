@@ -6,7 +6,6 @@ The last complete week's scheduled run is made twice: its windows are looked at 
 from __future__ import annotations
 
 import datetime as dt
-import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -26,10 +25,11 @@ from tests.corpus.fake_arxiv import FakeArxiv, pdf
 from tests.corpus.fake_oai import FakeOai, Listed
 from tests.local.stack import DAG_ID, keys, states
 from tests.local.test_stack import wait_for_backfill
+from tests.soaking import only_soaked
 
 pytestmark = [
     *(pytest.mark.airflow, pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(1200)),
-    pytest.mark.skipif(os.environ.get("SPARK_ARXIV_SOAK") != "1", reason="minutes in the real Airflow: make soak"),
+    only_soaked("minutes in the real Airflow"),
 ]
 EARLY, OF_BEFORE, OF_WEEK, LATE = "2401.00001", "2401.00002", "2401.00003", "2401.00004"
 WEEK = dt.timedelta(weeks=1)
