@@ -68,6 +68,7 @@ CHUNK_REASONS = {
 LOW_VALUE_REASONS = {
     "near_duplicate": "earlier chunks of the document say nearly all of it in the same words; it is not embedded",
     "boilerplate": "thanks, funding, interests, contributions, contents, a licence or the answers of a checklist",
+    "examples": "prompts, or what a model was asked and said: nothing there is meant to be true",
     "mostly_symbols": "formulas, numbers or program text with hardly a word between",
     "too_few_words": "a heading or a remnant: too few words to say something",
     "names": "a list of names",

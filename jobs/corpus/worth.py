@@ -43,7 +43,7 @@ _CLOSING_SECTION = re.compile(
     r"acknowledge?ments?(?: and (?:disclosure of )?funding)?|(?:sources of )?funding|credit author.*"
     r"|authors?['’]?s? contributions?(?: statement)?"
     r"|(?:declarations? of )?(?:conflicts? of|competing)(?: financial)? interests?"
-    r"|(?:table of )?contents|list of (?:figures|tables)|licen[cs]e|copyright",
+    r"|(?:table of )?contents|list of (?:figures|tables)|licen[cs]e|copyright|references|bibliography",
     re.IGNORECASE,
 )
 _CHECKLIST_SECTION = re.compile(
@@ -58,6 +58,17 @@ _BOILERPLATE_TEXT = re.compile(r"(?i:acknowledge?ments?)[.:—]|Permission to ma
 _LEADERS = re.compile(r"(?:\. ?){4,}\d+\b")
 MIN_LEADERS = 3
 
+# Appendices that print what was said to a model or by one, such as "A pumpkin is a strong magnet".
+_EXAMPLES = r"(?:prompts|samples|generations|completions|transcripts|rationali[sz]ations)"
+_EXAMPLES_SECTION = re.compile(
+    rf"^(?:appendix )?[A-Z](?:\.\d+)*\.? .*\b{_EXAMPLES}(?: (?:by|for|from|of|on|with) .*)?$"
+    r"|^(?:[\dA-Z.]+ )?(?:model|generated|example) (?:samples|outputs|generations|completions|responses)\b",
+    re.IGNORECASE,
+)
+_ASKED = ("Q: ", "Question: ", "Prompt: ", "Answer Choices: ")
+_ANSWERED = re.compile(r"(?:^|\s)(?:A|Answer|Completion): ")
+_COMPLETION = "completion:"
+
 
 def low_values(chunks: Iterable[Chunk]) -> Iterator[str | None]:
     """Why each of a document's chunks, in their order, is worth little; None where nothing speaks against it."""
@@ -67,7 +78,7 @@ def low_values(chunks: Iterable[Chunk]) -> Iterator[str | None]:
             yield None
             continue
         words = chunk.text.split()
-        yield "near_duplicate" if said.before(words) else _reason(chunk.text, chunk.section_path, words)
+        yield "near_duplicate" if said.before(words) else reason(chunk.text, chunk.section_path)
 
 
 class _Said:
@@ -109,10 +120,13 @@ def _shingles(words: Sequence[str]) -> set[tuple[str, ...]]:
     return {tuple(words[start : start + SHINGLE_WORDS]) for start in anchors}
 
 
-def _reason(text: str, section_path: tuple[str, ...], words: Sequence[str]) -> str | None:
-    """What a chunk alone says of its worth."""
+def reason(text: str, section_path: tuple[str, ...]) -> str | None:
+    """Why a chunk of running text is worth little, by itself; None where nothing speaks against it."""
+    words = text.split()
     if _is_boilerplate_section(section_path) or _is_boilerplate(text):
         return "boilerplate"
+    if _is_examples_section(section_path) or _is_examples(text):
+        return "examples"
     if len(text) > UNPARTED_CHARS * len(words):
         return None
     if sum(map(str.isalpha, words)) < SURELY_WORDS_SHARE_01 * len(words) or len(words) < 4 * MIN_WORDS:
@@ -137,6 +151,15 @@ def _is_boilerplate(text: str) -> bool:
     if "[" in text and len(_CHECKLIST_ANSWER.findall(text)) >= MIN_ANSWERS:
         return True
     return (". . . ." in text or "...." in text) and len(_LEADERS.findall(text)) >= MIN_LEADERS
+
+
+@lru_cache(maxsize=1024)
+def _is_examples_section(path: tuple[str, ...]) -> bool:
+    return any(_EXAMPLES_SECTION.match(title.strip()) for title in path[-1:])
+
+
+def _is_examples(text: str) -> bool:
+    return text.count(_COMPLETION) > 1 or (any(mark in text for mark in _ASKED) and bool(_ANSWERED.search(text)))
 
 
 def _is_list_of_names(text: str, words: Sequence[str]) -> bool:

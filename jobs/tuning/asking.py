@@ -7,30 +7,16 @@ killed at any moment, ask for the same pairs.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.corpus import worth
 from jobs.corpus.arxiv import id_hash
 
 ASKED_KINDS = ("text",)
 MIN_LETTERS = 200
 MIN_LETTERS_SHARE_01 = 0.7  # of the characters that are no blanks
-_UNASKED_SECTION = re.compile(
-    r"^(?:[\dA-Z.]+ )?(?:references|bibliography|acknowledge?ments?|funding|author contributions|contents)$",
-    re.IGNORECASE,
-)
-
-# Appendices that print what was said to a model or by one: nothing there is meant to be true.
-_EXAMPLES = r"(?:prompts|samples|generations|completions|transcripts|rationali[sz]ations)"
-_EXAMPLES_SECTION = re.compile(
-    rf"^(?:appendix )?[A-Z](?:\.\d+)*\.? .*\b{_EXAMPLES}(?: (?:by|for|from|of|on|with) .*)?$"
-    r"|^(?:[\dA-Z.]+ )?(?:model|generated|example) (?:samples|outputs|generations|completions|responses)\b",
-    re.IGNORECASE,
-)
-_EXAMPLE_ASKED = re.compile(r"(?:^|\s)(?:Q|Question|Prompt|Answer Choices): ")
-_EXAMPLE_ANSWERED = re.compile(r"(?:^|\s)(?:A|Answer|Completion): |\bcompletion: .*\bcompletion:", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -70,20 +56,10 @@ def order_of_asking(rows: Iterable[dict[str, Any]]) -> list[Chunk]:
 
 
 def is_worth_asking(row: dict[str, Any]) -> bool:
-    """Running text with enough letters, outside of references and thanks, that is not marked as worth little."""
-    if row["low_value"] is not None or row["kind"] not in ASKED_KINDS:
-        return False
-    if any(_UNASKED_SECTION.match(title.strip()) for title in row["section_path"]) or _shows_examples(row):
+    """Running text with enough letters that is worth something; parts of an older program do not say that of theirs."""
+    if row["kind"] not in ASKED_KINDS or row["low_value"] or worth.reason(row["text"], tuple(row["section_path"])):
         return False
     return _n_letters(row["text"]) >= MIN_LETTERS and _letters_share_01(row["text"]) >= MIN_LETTERS_SHARE_01
-
-
-def _shows_examples(row: dict[str, Any]) -> bool:
-    """Questions and answers of a data set or a model, such as `A pumpkin is a strong magnet`."""
-    if any(_EXAMPLES_SECTION.match(title.strip()) for title in row["section_path"][-1:]):
-        return True
-    is_completion = "completion: " in row["text"] and _EXAMPLE_ANSWERED.search(row["text"]) is not None
-    return is_completion or bool(_EXAMPLE_ASKED.search(row["text"]) and _EXAMPLE_ANSWERED.search(row["text"]))
 
 
 def types_of(chunk: Chunk, question_types: Sequence[str], pairs_per_chunk: int) -> list[str]:

@@ -48,6 +48,8 @@ MARKED = {
     "a checklist's part": ("boilerplate", PROSE, "NeurIPS Paper Checklist", "1. Claims"),
     "a checklist without a head": ("boilerplate", CHECKLIST, "A Appendix"),
     "contents": ("boilerplate", CONTENTS, "Abstract"),
+    "asked and said": ("examples", "Q: What is a pumpkin? A: It is a strong magnet. " + PROSE, "4 Results"),
+    "samples": ("examples", PROSE, "F Model samples"),
     "formulas": ("mostly_symbols", FORMULA * 5 + "we conclude that", "C Proofs"),
     "numbers": ("mostly_symbols", "BERT 33.66 97.35 9.09 89.63 45.09 4.67 29.78 " * 5, "4 Results"),
     "a remnant": ("too_few_words", "Dataset\n\nPretraining loss coefficient", "E.6 Regressions"),

@@ -54,7 +54,7 @@ def test_repetitions_alone_of_the_marked_chunks_are_not_embedded(lake: Lake) -> 
     part = embed(lake)
     kept = [mark for mark in marks if mark != "near_duplicate"]
     assert [marks[int(row["chunk_id"][-1])] for row in part.rows()] == kept
-    assert part.manifest.counts == Counts(read=6, kept=5, dropped={"near_duplicate": 1})
+    assert part.manifest.counts == Counts(len(marks), len(kept), {"near_duplicate": 1})
 
 
 def test_chunks_of_an_older_program_have_no_marks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
