@@ -29,6 +29,9 @@ class Encoder(Protocol):
     def encode_question(self, text: str) -> np.ndarray:
         """Vector of a question: float32 [dim], unit norm."""
 
+    def encode_questions(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of questions: texts [n] -> float32 [n, dim], unit norm."""
+
     def count_truncated(self, texts: Sequence[str]) -> int:
         """How many texts are longer than the model reads."""
 

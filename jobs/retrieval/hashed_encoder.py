@@ -50,6 +50,10 @@ class HashedEncoder:
         vector: np.ndarray = self.encode([text])[0]
         return vector
 
+    def encode_questions(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, 256], unit norm."""
+        return self.encode(texts)
+
     def count_truncated(self, texts: Sequence[str]) -> int:  # noqa: ARG002 - it reads texts of any length
         """None is ever truncated."""
         return 0

@@ -133,9 +133,21 @@ class Searcher:
 
     def to_query(self, question: str, paper_id: str | None = None) -> Query:
         """Encode a question; the name of a paper in it becomes a filter and is cut from it."""
+        named_id, rest = self._without_name(question)
+        return Query(tuple(words_of(rest)), self._vector_of(rest), paper_id or named_id)
+
+    def to_queries(self, questions: Sequence[str]) -> list[Query]:
+        """As `to_query`, encoded together: many times faster for many."""
+        named = [self._without_name(question) for question in questions]
+        vectors = self.encoder.encode_questions([rest for _, rest in named])
+        return [
+            Query(tuple(words_of(rest)), vector, paper_id)
+            for (paper_id, rest), vector in zip(named, vectors, strict=True)
+        ]
+
+    def _without_name(self, question: str) -> tuple[str | None, str]:
         named = self._named.find(question)
-        rest = named.question if words_of(named.question) else question
-        return Query(tuple(words_of(rest)), self._vector_of(rest), paper_id or named.paper_id)
+        return named.paper_id, named.question if words_of(named.question) else question
 
     def find(
         self,

@@ -79,8 +79,12 @@ class TransformerEncoder:
 
     def encode_question(self, text: str) -> np.ndarray:
         """float32 [dim], unit norm; with the prompt for questions, where the model has one."""
-        vector: np.ndarray = self._unit(self._run(self._model.encode_query, [text], "float32"))[0]
+        vector: np.ndarray = self.encode_questions([text])[0]
         return vector
+
+    def encode_questions(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [n, dim], as `encode_question`."""
+        return self._unit(self._run(self._model.encode_query, list(texts), "float32"))
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """How many texts, with the model's prompt for passages, have more tokens than it reads."""

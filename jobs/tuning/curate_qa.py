@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 2
 REFUSED_FILE = "refused.parquet"
+ASKED_AT_ONCE = 256  # questions encoded together
 
 Row = dict[str, Any]
 
@@ -157,10 +158,12 @@ def _not_found_again(k: int, searcher: Searcher, rows: Sequence[Row], refused: d
     asked = [row for row in rows if row["qa_id"] not in refused and row["split"] == "train" and row["is_answerable"]]
     progress = Progress("questions asked again", len(asked))
     found: dict[str, str] = {}
-    for row in asked if k else ():
-        if not round_trip.finds_again(searcher, row["question"], row["chunk_ids"], k):
-            found[row["qa_id"]] = "not_found_again"
-        progress.step()
+    for start in range(0, len(asked) if k else 0, ASKED_AT_ONCE):
+        block = asked[start : start + ASKED_AT_ONCE]
+        for row, query in zip(block, searcher.to_queries([row["question"] for row in block]), strict=True):
+            if not round_trip.finds_again(searcher, query, row["chunk_ids"], k):
+                found[row["qa_id"]] = "not_found_again"
+        progress.step(len(block))
     return found
 
 

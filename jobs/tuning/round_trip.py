@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobs.retrieval.searcher import Searcher
+from jobs.retrieval.searcher import Query, Searcher
 
 MODES = ("bm25", "dense")
 
 
-def finds_again(searcher: Searcher, question: str, chunk_ids: Collection[str], k: int) -> bool:
+def finds_again(searcher: Searcher, query: Query, chunk_ids: Collection[str], k: int) -> bool:
     """Whether one of the chunks, or a neighbour of one, is among the first `k` by words or by vectors."""
     wanted = {near for chunk_id in chunk_ids for near in _with_neighbours(chunk_id)}
-    query = searcher.to_query(question)
     for mode in MODES:
-        found = searcher.find(query, k, mode=mode, per_paper=k).passages
+        found = searcher.find(query, k, mode=mode).passages
         if any(passage.chunk_id in wanted for passage in found):
             return True
     return False

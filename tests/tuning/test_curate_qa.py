@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from jobs.core import runner, tables
@@ -19,7 +20,7 @@ from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.stages import STAGES, load
 from jobs.retrieval.passages import Passage
-from jobs.retrieval.searcher import Found, Searcher
+from jobs.retrieval.searcher import Found, Query, Searcher
 from jobs.tuning import outcomes, round_trip, teacher
 from jobs.tuning.outcomes import Outcome
 from jobs.tuning.teacher import TeacherReply
@@ -257,14 +258,11 @@ class FindsOne:
 
     passage = Passage("2401.00001v1#4", "2401.00001", 1, "", "", 1, 0.5, "", None, 0, 0, "text")
 
-    def to_query(self, question: str) -> str:
-        return question
-
-    def find(self, _query: str, _k: int, *, mode: str, per_paper: int) -> Found:
+    def find(self, _query: Query, _k: int, *, mode: str) -> Found:
         return Found(1.0, (self.passage,) if mode == "dense" else ())
 
 
 def test_passage_beside_the_own_one_is_good_enough() -> None:
-    searcher = cast("Searcher", FindsOne())
-    found = [n for n in range(8) if round_trip.finds_again(searcher, "Why?", [f"2401.00001v1#{n}"], 5)]
+    searcher, query = cast("Searcher", FindsOne()), Query((), np.zeros(1, np.float32))
+    found = [n for n in range(8) if round_trip.finds_again(searcher, query, [f"2401.00001v1#{n}"], 5)]
     assert found == [3, 4, 5]
