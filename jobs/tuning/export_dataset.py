@@ -84,9 +84,12 @@ def export(lake: Lake, target: Path) -> int:
         raise UsageError(f"--to {target} holds something. Expected a folder that is not there yet, or is empty.")
     qa, index = _current(lake, "qa", "curate_qa"), _current(lake, "indexes", "build_index")
     known = _passages_of(index)
-    rows = [_row(row, known) for row in qa.rows() if set(row["chunk_ids"]) <= known.keys()]
-    if left_out := qa.manifest.rows - len(rows):
-        log.warning("%d pairs are left out: the index has a newer version of their papers", left_out)
+    there = [_row(row, known) for row in qa.rows() if set(row["chunk_ids"]) <= known.keys()]
+    rows = [row for row in there if _may_leave(row)]
+    if n_gone := qa.manifest.rows - len(there):
+        log.warning("%d pairs are left out: the index has a newer version of their papers", n_gone)
+    if n_long := len(there) - len(rows):
+        log.warning("%d pairs are left out: long answers from papers whose licence permits short quotes alone", n_long)
     draft = target.with_name(f".{target.name}.partial")
     if draft.exists():  # a killed export's
         durable.remove_tree(draft)
@@ -135,6 +138,11 @@ def _row(pair: Row, known: dict[str, Row]) -> Row:
         "teacher": pair["teacher"],
         "prompt_version": pair["prompt_version"],
     }
+
+
+def _may_leave(row: Row) -> bool:
+    """Whether the answer is short enough to be a quote, for it may be one, or its paper is free."""
+    return len(row["answer"]) <= MAX_QUOTE_CHARS or may_show_whole(row["license"])
 
 
 def _write(folder: Path, rows: Sequence[Row], lake: Lake, qa: Part) -> None:

@@ -68,10 +68,20 @@ def test_passage_leaves_only_under_a_licence_that_permits_it(lake: Lake, tmp_pat
 
 
 def test_long_quote_is_cut(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_dataset, "MAX_QUOTE_CHARS", 20)
     monkeypatch.setattr(export_dataset, "cut", lambda text: text[:20])
     export_dataset.export(lake, tmp_path / "out")
     assert {len(quote) for row in rows(tmp_path / "out") for quote in row["evidence"]} == {20}
+
+
+@pytest.mark.usefixtures("licensed")
+def test_long_answer_leaves_only_from_a_free_paper(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(export_dataset, "MAX_QUOTE_CHARS", 20)
+    with caplog.at_level("WARNING", "jobs"):
+        assert export_dataset.export(lake, tmp_path / "out") == N_PAPERS
+    assert {int(row["paper_id"][5:]) % 2 for row in rows(tmp_path / "out")} == {0}
+    assert f"{N_PAPERS} pairs are left out: long answers" in caplog.text
 
 
 def test_plain_list_is_of_the_train_split_alone(lake: Lake, tmp_path: Path) -> None:
