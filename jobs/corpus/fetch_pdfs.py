@@ -166,13 +166,20 @@ def _fetch_window(lake: Lake, attempt: Attempt, pdfs: PdfSource, known: dict[Pap
     progress = Progress(f"pdfs of {attempt.task.part}", len(papers))
     missing = sorted((one for one in papers if _identity(one) not in rows), key=lambda one: _identity(one) in forbidden)
     progress.step(len(papers) - len(missing))
-    is_far = not isinstance(pdfs, FolderSource)
-    for paper, row in _fetch_all(missing, partial(_fetch_paper, lake, pdfs, temporary), pdfs.connections):
+    fetch = partial(_fetch_paper, lake, pdfs, temporary)
+    if not isinstance(pdfs, FolderSource):
+        fetch = partial(_fetch_and_note, fetch, attempt.work)
+    for paper, row in _fetch_all(missing, fetch, pdfs.connections):
         rows[_identity(paper)] = row
-        if is_far:  # a request is dearer than a file: no outcome is lost by a kill
-            batches.write_batch(attempt.work, tables.make_table(DATASETS["pdfs"], [row]))
         progress.step()
     _write(attempt, [rows[_identity(paper)] for paper in papers])
+
+
+def _fetch_and_note(fetch: Callable[[Row], Row], work: Path, paper: Row) -> Row:
+    """Fetch, and keep the outcome before the same thread asks for the next: a kill loses only what is under way."""
+    row = fetch(paper)
+    batches.write_batch(work, tables.make_table(DATASETS["pdfs"], [row]))
+    return row
 
 
 def _fetch_all(papers: list[Row], fetch: Callable[[Row], Row], connections: int) -> Iterator[tuple[Row, Row]]:
