@@ -85,7 +85,7 @@ class Writer:
     def _footnote(self) -> tuple[Phrase, Element]:
         number = self._count("footnote")
         one = self._phrase()
-        return Phrase(f"\\footnote{{{one.tex}}}", str(number)), Element("footnote", "", f"{number}{one.text}")
+        return Phrase(f"\\footnote{{{one.tex}}}", ""), Element("footnote", "", f"{number} {one.text}")
 
     def heading(self, level: int, title: str, is_numbered: bool = True) -> None:
         """A heading of level 1 or 2, with the number that the class prints."""

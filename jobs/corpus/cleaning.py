@@ -16,7 +16,7 @@ ACCENTS = {
     "´": "\u0301", "ˋ": "\u0300", "¨": "\u0308", "ˆ": "\u0302", "˜": "\u0303", "ˇ": "\u030c",
     "˘": "\u0306", "¯": "\u0304", "˙": "\u0307", "˚": "\u030a", "˝": "\u030b",
 }  # fmt: skip
-_ACCENT = re.compile(r"(?:(?<=[A-Za-z]) (?=[´¨ˆ˜ˇ˘˙˚˝][a-zı]))?([´ˋ¨ˆ˜ˇ˘¯˙˚˝]) ?([A-Za-zıȷ])")
+_ACCENT = re.compile(r"(?:(?<=[A-Za-z]) (?=[´¨ˇ˘˚˝][a-zı]|[ˆ˜˙][a-zı][a-z]))?([´ˋ¨ˆ˜ˇ˘¯˙˚˝]) ?([A-Za-zıȷ])")
 _GRAVE = re.compile(r"(?<=[a-z])`(?=[aeiouy])")
 # What Quartz writes for TeX's ff; apart from letters it stands for alpha.
 _ARROW_FF = re.compile("(?<=[A-Za-z])↵(?=[a-z])|↵(?=[a-z]{2})|(?<=o)↵(?!\\w)")
@@ -67,6 +67,8 @@ STEPS = {
     "float_debris": "labels inside pictures are dropped",
     "folded_chars": "ligatures and styled letters become plain letters",
     "accents": "accents are put on their letters",
+    "exponents": "raised digits are written with ^, as in 10^4",
+    "footnote_marks": "marks of footnotes behind words and sentences are dropped",
     "hyphens_joined": "words broken at the end of a line are joined",
     "breaks_joined": "sentences are joined over pages and columns, floats moved out of their way",
 }

@@ -14,6 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from jobs.corpus.lines import Line, Page
+from jobs.corpus.scripts import EXPONENT, NUMERATOR, SMALL
 
 MIN_GUTTER = 8.0  # points; the narrowest styles have 10
 BIN = 2.0  # points of one histogram bin
@@ -274,6 +275,8 @@ def _glue(a: Line, b: Line) -> Line:
     gap = b.x0 - a.x1
     is_cell = gap > 1.1 * main.size
     between = "" if gap < 0.12 * main.size or a.text.endswith(" ") or b.text.startswith(" ") else " "
+    if not between and b.text[0].isalnum() and (b.is_raised or b.size < SMALL * a.size):
+        between = _between_scripts(a, b)
     return Line(
         a.x0,
         max(a.x1, b.x1),
@@ -290,3 +293,11 @@ def _glue(a: Line, b: Line) -> Line:
         a.cells + b.cells if is_cell else a.cells + b.cells - 1,
         a.run_in,
     )
+
+
+def _between_scripts(a: Line, b: Line) -> str:
+    """What parts a small text from the one above it: x^2_1 has an index below its exponent, 1/2 is a fraction."""
+    if EXPONENT.search(a.text):
+        return "_" if b.text[0].isdigit() else ""
+    is_below = b.x0 < a.x1 - 0.15 * a.size
+    return "/" if is_below and NUMERATOR.search(a.text) else ""

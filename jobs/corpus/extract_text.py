@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 PRUNES_AFTER = "pdfs"
 BUCKETS_A_CORE = 4  # the last bucket to end is then at most a quarter of a core's work
 

@@ -46,6 +46,7 @@ def classify(pieces: list[Piece], style: Style, height: float) -> list[Piece]:
     _mark_front_matter(pieces, kinds, style, height)
     _mark_tables(pieces, kinds, style)
     _mark_parts_of_formulas(pieces, kinds)
+    _keep_signs_of_text(pieces, kinds, style)
     _mark_steps(pieces, kinds, style)
     _mark_code(pieces, kinds)
     return [
@@ -193,8 +194,12 @@ def _mark_tables(pieces: list[Piece], kinds: list[str], style: Style) -> None:
 def _is_label(piece: Piece, style: Style) -> bool:
     """Small and in another type than the prose: words inside a picture."""
     first = piece.lines[0]
-    is_foreign = family(first.font) not in {family(font) for font in style.fonts}
-    return is_foreign and first.size < LABEL_SIZE * style.size
+    return not _is_of_prose(first, style) and first.size < LABEL_SIZE * style.size
+
+
+def _is_of_prose(line: Line, style: Style) -> bool:
+    """Set in a type that the prose has, in whatever size or weight."""
+    return family(line.font) in {family(font) for font in style.fonts}
 
 
 def _is_row_like(piece: Piece) -> bool:
@@ -234,6 +239,16 @@ def _mark_parts_of_formulas(pieces: list[Piece], kinds: list[str]) -> None:
         above = piece.gap if i and kinds[i - 1] == "formula" else 9.0
         if min(abs(above), abs(after)) < 1.7:
             kinds[i] = "formula"
+
+
+def _keep_signs_of_text(pieces: list[Piece], kinds: list[str], style: Style) -> None:
+    """Signs and single words set like the text, with no figure near, are parts of formulas and ends of sentences."""
+    for i, piece in enumerate(pieces):
+        main = max(piece.lines, key=lambda line: len(line.text))
+        is_set_like_text = main.size > FOOTNOTE_SIZE * style.size and (main.math_01 > 0 or _is_of_prose(main, style))
+        if kinds[i] == "debris" and is_set_like_text and _caption_near(pieces, kinds, i, style) != "fig":
+            has_words = bool(find_words(main.text)) and not piece.is_indented
+            kinds[i] = "paragraph" if has_words else "formula"
 
 
 def _mark_steps(pieces: list[Piece], kinds: list[str], style: Style) -> None:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobs.corpus.looks import MIN_VISIBLE_SIZE, PAINTED, Look, Looks, font_kind, is_white
+from jobs.corpus import glyphs, scripts
+from jobs.corpus.looks import MIN_VISIBLE_SIZE, PAINTED, Look, Looks, is_white
 
 if TYPE_CHECKING:
     import pymupdf
 
-BAD_GLYPH = "\ufffd"
 GAP = 0.2  # of the font size: a blank between words, where kerning and italics stay below
 UPRIGHT = 0.98  # cosine of the writing direction
 RUN_IN_NUMBER = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})+|[A-Z](?:\.\d{1,2})+)\.?(?=\s|$)")
@@ -212,17 +212,18 @@ def make_line(
         text = first["text"] if len(spans) == 1 else "".join([span["text"] for span in spans])
         main, size, bold_01, math_01 = first, look.size, float(look.is_bold), float(look.is_math)
     else:
-        text, main, size, bold_01, math_01 = _mixed(spans, looks)
+        text, main, size, bold_01, math_01 = _mixed(spans, looks, counts)
     if not text or text.isspace():
         return None
-    if math_01 and BAD_GLYPH in text:
-        text = _without_bad_glyphs(spans, looks, counts)
+    if math_01 and glyphs.UNKNOWN in text:
+        spans = glyphs.named(spans, counts)
+        text, main, *_ = _mixed(spans, looks, counts)
         if not text or text.isspace():
             return None
     return Line(
         first["bbox"][0],
         spans[-1]["bbox"][2],
-        main["origin"][1],
+        main["origin"][1] + glyphs.hang(text, size) if math_01 else main["origin"][1],
         size,
         text,
         bold_01 > 0.85,
@@ -250,42 +251,46 @@ def _run_in(spans: list[dict[str, Any]], looks: list[Look], text: str) -> int:
     return end if end < len(text.rstrip()) else 0
 
 
-def _mixed(spans: list[dict[str, Any]], looks: list[Look]) -> tuple[str, dict[str, Any], float, float, float]:
+def _mixed(
+    spans: list[dict[str, Any]], looks: list[Look], counts: Counter[str]
+) -> tuple[str, dict[str, Any], float, float, float]:
     """(text, span that stands for the line, font size, share of bold, share of math) of a line of several looks."""
     parts: list[str] = []
     n_of: dict[Look, int] = {}
     longest: dict[float, tuple[int, dict[str, Any]]] = {}  # of each size: characters, and the first span of so many
-    end = math.inf
+    end, before = math.inf, " "
     for span, look in zip(spans, looks, strict=True):
         text, (x0, _, x1, _) = _PLACED_TEXT(span)
         size, n = look.size, len(text)
-        if x0 - end > GAP * size and text[:1] != " " and parts[-1][-1:] != " ":
-            parts.append(" ")  # MuPDF leaves it out behind a letter of a formula
+        if x0 - end > GAP * size and text[:1] != " " and before[-1:] != " ":
+            text = f" {text}"  # MuPDF leaves it out behind a letter of a formula
         parts.append(text)
-        end = x1
+        end, before = x1, text
         n_of[look] = n_of.get(look, 0) + n
+        if look.is_math and text in glyphs.HANGING:
+            n = 0  # its origin is not on the baseline
         if size not in longest or n > longest[size][0]:
             longest[size] = n, span
-    text = "".join(parts)
     sizes: dict[float, int] = {}
     for look, n in n_of.items():
         sizes[look.size] = sizes.get(look.size, 0) + n
-    # Small capitals are capitals of a smaller size: what counts is the size that they are set in.
-    size = max(sizes) if len(sizes) > 1 and len(text) > 2 and text.isupper() else max(sizes, key=sizes.__getitem__)
+    text = "".join(parts)
+    size = _main_size(sizes, text) if len(sizes) > 1 else next(iter(sizes))
+    main = longest[size][1]  # a blank after a subscript keeps its baseline, so the longest one of the size
+    if len(sizes) > 1:
+        text = scripts.written(parts, spans, looks, main["origin"][1], size, counts)
     n_chars = max(1, len(text))
     bold = sum([n for look, n in n_of.items() if look.is_bold])
     in_math = sum([n for look, n in n_of.items() if look.is_math])
-    # A blank after a subscript keeps its baseline, so the longest span of the size stands for the line.
-    return text, longest[size][1], size, bold / n_chars, in_math / n_chars
+    return text, main, size, bold / n_chars, in_math / n_chars
 
 
-def _without_bad_glyphs(spans: list[dict[str, Any]], looks: list[Look], counts: Counter[str]) -> str:
-    """The text without the tall brackets and hats that fonts of formulas have no Unicode for."""
-    cleaned = []
-    for span in spans:
-        text = span["text"]
-        if BAD_GLYPH in text and font_kind(span["font"])[1]:
-            counts["math_glyphs"] += text.count(BAD_GLYPH)
-            span = {**span, "text": text.replace(BAD_GLYPH, "")}
-        cleaned.append(span)
-    return _mixed(cleaned, looks)[0]
+def _main_size(sizes: dict[float, int], text: str) -> float:
+    """The size that has most characters, or a larger one that has half as many: long indices are no line of their own.
+
+    Small capitals are capitals of a smaller size: what counts is the size that they are set in.
+    """
+    if len(text) > 2 and text.isupper():
+        return max(sizes)
+    most = max(sizes.values())
+    return max([size for size, n in sizes.items() if n >= 0.5 * most])

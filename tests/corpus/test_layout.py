@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.tex
 
-READABLE = ("article", "columns", "hyphens", "numbered", "contents", "hidden", "listings", "mathematics", "sideways")
+READABLE = (
+    "article",
+    "columns",
+    "contents",
+    "hidden",
+    "hyphens",
+    "listings",
+    "mathematics",
+    "numbered",
+    "scripts",
+    "sideways",
+)
 
 
 @functools.cache
@@ -181,8 +192,8 @@ def test_appendix_behind_the_references_is_text() -> None:
 
 def test_footnotes_are_blocks_of_their_own() -> None:
     assert blocks(read("article"), "footnote") == [
-        "1Offices differ in their flow.",
-        "2The footnote stands below a paragraph that runs over the page.",
+        "1 Offices differ in their flow.",
+        "2 The footnote stands below a paragraph that runs over the page.",
     ]
 
 
@@ -261,6 +272,37 @@ def test_page_of_formulas_is_no_garbage() -> None:
     assert blocks(document, "formula")
 
 
+@pytest.mark.parametrize(
+    "words", ["6 × 10^4 times", "10^−3 seconds", "log^2 n", "x^2_1", "m^2 of windows", "n/√2 was taken", "∥d∥^2_2 and"]
+)
+def test_raised_digits_are_exponents(words: str) -> None:
+    assert words in read("scripts").text
+
+
+def test_small_fractions_have_a_bar() -> None:
+    assert "half of it, 1/2, is lost" in read("scripts").text
+
+
+def test_index_in_a_numerator_is_no_exponent() -> None:
+    assert "µ^1" not in read("scripts").text
+
+
+def test_marks_of_footnotes_are_no_part_of_words() -> None:
+    document = read("scripts")
+    assert "the mean of all clocks is kept. It was read at noon. Then the square root" in document.text
+    assert document.cleaned["footnote_marks"] == 2
+    assert blocks(document, "footnote") == [
+        "1 The mean leaves out the kitchen.",
+        "2 Noon is when the tower strikes.",
+    ]
+
+
+def test_sums_and_products_stand_on_their_line() -> None:
+    text = read("scripts").text
+    assert "S = ∑i di stands" in text
+    assert text.index("D(n) =") < text.index("∑") < text.index("P(n) =") < text.index("∏")
+
+
 def test_long_text_stops_the_reading() -> None:
     import pymupdf
 
@@ -311,6 +353,8 @@ ACTS_ON = {
     "contents_lines": "contents",
     "float_debris": "floats",
     "accents": "article",
+    "exponents": "scripts",
+    "footnote_marks": "scripts",
     "hyphens_joined": "hyphens",
     "breaks_joined": "article",
 }
