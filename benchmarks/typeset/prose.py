@@ -25,7 +25,7 @@ SPECIAL = (
     Phrase(r"Each row $x_i$ has a weight $w_i \geq 0$ of its own.", "Each row xi has a weight wi ≥ 0 of its own."),
     Phrase(
         r"The cost grows as $O(n^2)$ where the bound needs $n \leq 10^6$ only.",
-        "The cost grows as O(n2) where the bound needs n ≤ 106 only.",
+        "The cost grows as O(n^2) where the bound needs n ≤ 10^6 only.",
     ),
     Phrase(
         r"The names Schr\"odinger, Poincar\'e, H\"ormander and Garc\'ia keep their accents.",
