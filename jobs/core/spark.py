@@ -5,21 +5,29 @@ A Spark stage called from a shell becomes spark-submit itself (exec), so a kill 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
 import io
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import uuid
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.core import durable
 from jobs.core.config import REPOSITORY, setting
 from jobs.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 ENTRY = REPOSITORY / "jobs" / "submit" / "spark_stage.py"
 LEAST_JAVA = 17
@@ -57,6 +65,44 @@ class Submission:
     conf: dict[str, str]
     py_files: str | None
     env: dict[str, str]
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[SparkContext]:
+    """A context without a SQL session, which would cost six CPU-seconds for nothing: the JVM sees no row.
+
+    Raises UsageError if the executors of a cluster do not see `folder`, the lake's, where this machine has it.
+    """
+    from pyspark import SparkContext
+
+    with SparkContext.getOrCreate() as context:
+        context.setLogLevel("WARN")
+        if not str(context.master).startswith("local"):
+            _check_is_shared(context, folder)
+        yield context
+
+
+def _check_is_shared(context: SparkContext, folder: Path) -> None:
+    token = uuid.uuid4().hex
+    path = folder / f".shared-{token}.tmp"
+    path.write_text(token)
+    try:
+        said = context.parallelize([str(path)], 1).map(_read_or_tell).collect()[0]
+    finally:
+        path.unlink()
+    if said != token:
+        raise UsageError(
+            f"The executors of {context.master} do not see this lake, {folder.resolve()}: {said}. Expected a folder "
+            "that every machine mounts at the same path, as NFS does. Or run on this machine: --spark-master local[*]"
+        )
+
+
+def _read_or_tell(path: str) -> str:
+    """In an executor."""
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        return f"{socket.gethostname()} says {error}"
 
 
 def submit_command(config: SparkConfig, args: list[str], shared: Path) -> tuple[list[str], dict[str, str]]:

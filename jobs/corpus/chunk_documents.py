@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import tables
+from jobs.core import spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition
@@ -68,7 +68,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         taken = [_take_over(attempt) for attempt in attempts]
         groups = [group for one, rows in zip(attempts, taken, strict=True) for group in _row_groups(one, rows)]
         if groups:
-            _cut_in_spark(Cut(lake.definition, config.min_chunk_chars), groups)
+            _cut_in_spark(lake.root, Cut(lake.definition, config.min_chunk_chars), groups)
         for attempt, rows in zip(attempts, taken, strict=True):
             _write(attempt, rows, 1 / len(tasks))
 
@@ -111,11 +111,8 @@ def _papers_of(table: pyarrow.Table) -> set[tuple[str, int]]:
     return set(zip(table["paper_id"].to_pylist(), table["version"].to_pylist(), strict=True))
 
 
-def _cut_in_spark(cut: Cut, groups: list[RowGroup]) -> None:
-    from pyspark import SparkContext
-
-    with SparkContext.getOrCreate() as context:
-        context.setLogLevel("WARN")
+def _cut_in_spark(root: Path, cut: Cut, groups: list[RowGroup]) -> None:
+    with spark.running(root) as context:
         context.parallelize(groups, len(groups)).foreachPartition(partial(_cut_groups, cut))
 
 

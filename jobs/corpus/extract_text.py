@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import durable, tables
+from jobs.core import durable, spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import IntegrityError, UsageError
@@ -75,7 +75,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             pdf for attempt, rows in zip(attempts, taken, strict=True) for pdf in _to_read(lake, attempt, _hashes(rows))
         ]
         if to_read:
-            _read_in_spark(partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
+            _read_in_spark(lake.root, partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
         for attempt, rows in zip(attempts, taken, strict=True):
             _write(attempt, rows, 1 / len(tasks))
 
@@ -142,13 +142,10 @@ def _to_read(lake: Lake, attempt: Attempt, done: set[tuple[str, str]]) -> Iterat
             )
 
 
-def _read_in_spark(read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
+def _read_in_spark(root: Path, read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
     """Raises IntegrityError if a stored PDF changed."""
-    from pyspark import SparkContext
-
     folders = sorted({Path(pdf.work) for pdf in to_read})
-    with SparkContext.getOrCreate() as context, batches.Watch("pdfs", folders, len(to_read)):
-        context.setLogLevel("WARN")
+    with spark.running(root) as context, batches.Watch("pdfs", folders, len(to_read)):
         buckets = deal(to_read, BUCKETS_A_CORE * context.defaultParallelism)
         problems = context.parallelize(buckets, len(buckets)).flatMap(read_bucket).collect()
     if problems:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobs.core import tables
+from jobs.core import spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS, rejects_schema
 from jobs.core.definition import SOURCE_PARTS
@@ -61,7 +61,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     taken_down = {row["paper_id"] for part in read if part.manifest.dataset == "takedowns" for row in part.rows()}
     with contextlib.ExitStack() as stack:
         attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
-        found = _scan(sources, select(lake.definition, windows))
+        found = _scan(lake.root, sources, select(lake.definition, windows))
         _check_malformed(found, config.max_malformed_01)
         extra = {"snapshot_lines": found.n_lines}
         for window, attempt in zip(windows, attempts, strict=True):
@@ -69,18 +69,12 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             _write(scan, taken_down, attempt, config, share_01=1 / len(tasks), extra=extra)
 
 
-def _scan(sources: list[Part], selection: Selection) -> ScanResult:
-    """All ranges of all snapshots, by Spark; rows come back to the driver, where the newest record of each wins.
-
-    SparkContext alone: a SQL session would cost six CPU-seconds for nothing (the JVM sees no row).
-    """
-    from pyspark import SparkContext
-
+def _scan(root: Path, sources: list[Part], selection: Selection) -> ScanResult:
+    """All ranges of all snapshots, by Spark; rows come back to the driver, where the newest record of each wins."""
     size_bytes = sum(_size_bytes(part) for part in sources)
     if not size_bytes:
         return ScanResult({})
-    with SparkContext.getOrCreate() as context:
-        context.setLogLevel("WARN")
+    with spark.running(root) as context:
         range_bytes = max(snapshot.RANGE_BYTES, size_bytes // (TASKS_PER_CORE * context.defaultParallelism) + 1)
         ranges = [
             (str(part.file(SNAPSHOT_FILE, by_size=True)), start, end, part.manifest.part)
