@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pyarrow as pa
 
@@ -27,6 +28,7 @@ from jobs.retrieval import encoder, index_view, passages, vector_index, word_ind
 from jobs.retrieval.index_view import View
 from jobs.retrieval.ranking import MODES
 from jobs.retrieval.searcher import Query, Searcher
+from jobs.retrieval.vector_index import VectorIndex
 
 N_PASSAGES = 87_000
 N_PAPERS = 1_000
@@ -44,21 +46,35 @@ def main() -> None:
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         begun_at = time.perf_counter()
-        matrix = build(Path(folder), n, random)
+        matrix, chosen = build(Path(folder), n, random)
         build_s = time.perf_counter() - begun_at
         begun_at = time.perf_counter()
         searcher = Searcher.open(Path(folder))
         open_s = time.perf_counter() - begun_at
         questions = [question(matrix, random) for _ in range(N_QUESTIONS)]
         figures = {mode: timed(lambda q, mode=mode: searcher.find(q, 8, mode=mode), questions) for mode in MODES}
+        figures |= compared(Path(folder), questions)
     encode = timed(searcher.encoder.encode_question, [f"{QUESTION} {i}" for i in range(50)])
-    line = {"bench": "search", "n_passages": n, **figures, "encode_question": encode}
+    line = {"bench": "search", "n_passages": n, **figures, "encode_question": encode, **chosen}
     line |= {"build_s": round(build_s, 1), "open_s": round(open_s, 2), "machine": platform.machine()}
     sys.stdout.write(json.dumps(line) + "\n")
 
 
-def build(folder: Path, n: int, random: np.random.Generator) -> np.ndarray:
-    """An index part as build_index publishes it; its vectors are returned."""
+def compared(folder: Path, questions: list[Query]) -> dict[str, Any]:
+    """The vectors alone, all of them compared and by cells, and the share of the nearest ten that cells find."""
+    flat = faiss.read_index(str(folder / vector_index.FILE))
+    exact = VectorIndex(flat)
+    figures: dict[str, Any] = {"all_vectors": timed(lambda q: exact.nearest(q.vector, 100), questions)}
+    if (cells := folder / vector_index.CELLS_FILE).is_file():
+        quick = VectorIndex(flat, faiss.read_index(str(cells)))
+        figures["cells"] = timed(lambda q: quick.nearest(q.vector, 100), questions)
+        hits = [np.isin(exact.nearest(q.vector, 10), quick.nearest(q.vector, 100)).mean() for q in questions]
+        figures["recall_10_of_questions"] = round(float(np.mean(hits)), 4)
+    return figures
+
+
+def build(folder: Path, n: int, random: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
+    """An index part as build_index publishes it; its vectors are returned, and what was chosen for them."""
     card = encoder.read_card(MODEL)
     paper_of = np.sort(random.integers(0, N_PAPERS, n))
     subjects = random.normal(size=(N_PAPERS, card.dim))
@@ -66,12 +82,12 @@ def build(folder: Path, n: int, random: np.random.Generator) -> np.ndarray:
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     texts = [" ".join(f"w{word}" for word in row) for row in zipf(random, (n, N_WORDS))]
     tables.write_tables(folder / passages.FILE, DATASETS["indexes"].schema(), [table_of(paper_of, texts)])
-    vector_index.build(matrix, folder)
+    chosen = vector_index.build(matrix, folder)
     word_index.build(texts, folder)
     view = View({}, MODEL, card.revision, card.dim)
     (folder / index_view.FILE).write_bytes(view.to_json())
     write_manifest(folder, n)
-    return matrix
+    return matrix, chosen
 
 
 def zipf(random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

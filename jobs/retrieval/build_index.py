@@ -104,7 +104,7 @@ def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
     rows, refused = select(embedded.chunks, embedded.papers)
     table = _passages(embedded.chunks.take(pa.array(rows, pa.int64())), embedded.papers)
     tables.write_tables(attempt.folder / passages.FILE, DATASETS["indexes"].schema(), [table])
-    vector_index.build(embedded.matrix[rows], attempt.folder)
+    chosen = vector_index.build(embedded.matrix[rows], attempt.folder)
     word_index.build(_words_texts(table), attempt.folder)
     durable.write_atomic(attempt.folder / index_view.FILE, view.to_json())
     if not len(rows):
@@ -112,7 +112,8 @@ def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
     attempt.finish(
         Counts.of(DATASETS["indexes"], len(rows), refused),
         rows=len(rows),
-        extra={
+        extra=chosen
+        | {
             "encoder": view.encoder,
             "revision": view.revision,
             "dim": view.dim,

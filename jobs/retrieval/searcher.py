@@ -173,7 +173,7 @@ class Searcher:
         import numpy as np
 
         by_meaning = self._vectors.nearest(query.vector, n, allowed)
-        worded = self._words.scores(query.words)
+        worded = self._words.scores(query.words if mode != "dense" else ())
         by_words = ranking.best_rows(worded, n, allowed)
         sides = {"dense": by_meaning, "bm25": by_words, "hybrid": np.union1d(by_meaning, by_words)}
         rows = sides[mode]

@@ -70,3 +70,62 @@ def test_scores_are_cosines_within_a_ten_thousandth(index: VectorIndex, matrix: 
 
 def test_scores_of_no_rows_are_empty(index: VectorIndex, matrix: np.ndarray) -> None:
     assert index.scores(matrix[0], np.array([], dtype=np.int64)).shape == (0,)
+
+
+def clustered(n: int) -> np.ndarray:
+    """Vectors as texts have them: around 40 subjects, so that cells can part them."""
+    random = np.random.default_rng(3)
+    matrix = random.normal(size=(40, 16))[np.arange(n) % 40] + 0.4 * random.normal(size=(n, 16))
+    return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
+
+
+def both(matrix: np.ndarray, folder: Path) -> tuple[VectorIndex, VectorIndex, dict[str, float]]:
+    """The same vectors with cells and without, and what was chosen."""
+    import faiss
+
+    chosen = vector_index.build(matrix, folder, exact_rows=100)
+    flat, cells = (faiss.read_index(str(folder / name)) for name in (vector_index.FILE, vector_index.CELLS_FILE))
+    return VectorIndex(flat, cells), VectorIndex(flat), chosen
+
+
+def test_few_vectors_are_all_compared(matrix: np.ndarray, tmp_path: Path) -> None:
+    assert vector_index.build(matrix, tmp_path, exact_rows=200) == {}
+    assert [path.name for path in tmp_path.iterdir()] == [vector_index.FILE]
+
+
+def test_many_vectors_are_searched_by_cells_that_miss_almost_nothing(tmp_path: Path) -> None:
+    matrix = clustered(4000)
+    quick, exact, chosen = both(matrix, tmp_path)
+    assert chosen["recall_10"] >= vector_index.FOUND_01
+    assert chosen["n_probes"] < chosen["n_cells"] / 4
+    questions = matrix[:50] + 0.1
+    hits = [np.isin(exact.nearest(one, 10), quick.nearest(one, 100)).mean() for one in questions]
+    assert np.mean(hits) >= 0.97
+
+
+def test_order_of_what_cells_find_is_by_the_exact_cosine(tmp_path: Path) -> None:
+    matrix = clustered(1000)
+    quick, _, _ = both(matrix, tmp_path)
+    cosines = quick.scores(matrix[7], quick.nearest(matrix[7], 20))
+    assert (np.diff(cosines) <= 0).all()
+    assert cosines[0] == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("n_allowed", [3, 900])
+def test_only_allowed_rows_are_found_by_cells_too(tmp_path: Path, n_allowed: int) -> None:
+    matrix = clustered(1000)
+    quick, exact, _ = both(matrix, tmp_path)
+    allowed = np.zeros(1000, dtype=bool)
+    allowed[:n_allowed] = True
+    found = quick.nearest(matrix[0], 10, allowed)
+    assert allowed[found].all()
+    assert np.isin(exact.nearest(matrix[0], 3, allowed), found).all()
+
+
+def test_same_vectors_make_the_same_cells(tmp_path: Path) -> None:
+    found = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        vector_index.build(clustered(1000), tmp_path / name, exact_rows=100)
+        found.append((tmp_path / name / vector_index.CELLS_FILE).read_bytes())
+    assert found[0] == found[1]
