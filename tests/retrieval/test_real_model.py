@@ -77,3 +77,24 @@ def test_stage_embeds_with_the_model_of_the_lake(tmp_path: Path, minilm: Encoder
     put(lake, [chunk("2401.00001", 0, "adapters of low rank")])
     (row,) = embed(lake).rows()
     assert np.allclose(row["vector"], minilm.encode(["adapters of low rank"])[0], atol=1e-5)
+
+
+def test_question_is_encoded_by_one_thread_and_passages_by_all(
+    minilm: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    seen = []
+    real = torch.nn.functional.linear
+
+    def linear(*args: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return real(*args)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", linear)
+    before = torch.get_num_threads()
+    minilm.encode_question("What does a clock need?")
+    assert set(seen) == {1}
+    seen.clear()
+    minilm.encode(["Clocks need springs.", "Springs need clocks."])
+    assert set(seen) == {before} == {torch.get_num_threads()}
