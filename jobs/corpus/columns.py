@@ -14,7 +14,7 @@ from statistics import median
 from typing import NamedTuple
 
 from jobs.corpus.lines import Line, Page
-from jobs.corpus.scripts import EXPONENT, NUMERATOR, SMALL
+from jobs.corpus.scripts import EXPONENT, RAISED, SMALL, is_numerator
 
 MIN_GUTTER = 8.0  # points; the narrowest styles have 10
 BIN = 2.0  # points of one histogram bin
@@ -292,7 +292,13 @@ def _glue(a: Line, b: Line) -> Line:
         main.font,
         a.cells + b.cells if is_cell else a.cells + b.cells - 1,
         a.run_in,
+        len(b.text.rstrip()) if _is_raised(a, b) else b.n_raised,
     )
+
+
+def _is_raised(a: Line, b: Line) -> bool:
+    """Whether all of b is small and stands above a's baseline."""
+    return b.size < SMALL * a.size and a.base - b.base > RAISED * a.size
 
 
 def _between_scripts(a: Line, b: Line) -> str:
@@ -300,4 +306,4 @@ def _between_scripts(a: Line, b: Line) -> str:
     if EXPONENT.search(a.text):
         return "_" if b.text[0].isdigit() else ""
     is_below = b.x0 < a.x1 - 0.15 * a.size
-    return "/" if is_below and NUMERATOR.search(a.text) else ""
+    return "/" if is_below and is_numerator(a.text, a.n_raised) else ""

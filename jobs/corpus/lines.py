@@ -38,7 +38,8 @@ class Line:
 
     `math_01` is the share of its characters in math fonts, `cells` the number of parts with wide gaps between them,
     `block` MuPDF's block, `is_raised` whether it begins with a superscript, `is_lead_bold` with a bold word, `run_in`
-    how many characters at its start are a section's number and bold title that prose follows.
+    how many characters at its start are a section's number and bold title that prose follows, `n_raised` how many at
+    its end are small and raised.
     """
 
     x0: float
@@ -55,6 +56,7 @@ class Line:
     font: str
     cells: int = 1
     run_in: int = 0
+    n_raised: int = 0
 
     @property
     def top(self) -> float:
@@ -234,6 +236,7 @@ def make_line(
         page,
         main["font"].split("+")[-1],
         run_in=_run_in(spans, looks, text) if 0.0 < bold_01 < 0.85 and RUN_IN_NUMBER.match(text) else 0,
+        n_raised=0 if is_uniform else scripts.n_raised(spans[-1], main["origin"][1], size),
     )
 
 

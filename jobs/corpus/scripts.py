@@ -17,8 +17,7 @@ SMALL = 0.85  # of the size of the line, at most
 RAISED = 0.15  # of the size of the line above its baseline, at least
 _DIGITS = re.compile(r"[−-]?\d{1,4}(?:[.,/]\d{1,3})?")
 EXPONENT = re.compile(r"\^[−-]?\d{1,4}$")
-# The numerator of a small fraction: nothing that it could be an exponent of stands before it.
-NUMERATOR = re.compile(r"(?:^|[\s=+−×·(,])\d{1,3}$")
+_NO_BASE = " =+−×·(,⌈⌊"
 _MARK = re.compile(r"\d{1,2}(?:,\d{1,2})*")
 # What a mark may stand behind: the end of a clause, or a word that is no unit (km²) and no function (log²).
 _MARKED = re.compile(r"(?:[^\W\d_]{2}|[\])\d%])[.,;:!?]$|[A-Za-z\])][”’\"]$|(?<![^\W_])(?P<word>[A-Za-zÀ-ÿ]{3,})$")
@@ -36,7 +35,7 @@ def written(
     i = 0
     while i < len(parts):
         end = i
-        while end < len(parts) and _rise(spans[end], base, size) > 0:
+        while end < len(parts) and rise(spans[end], base, size) > 0:
             end += 1
         if end == i:
             if spans[i]["size"] >= SMALL * size and not parts[i].isspace():
@@ -46,7 +45,7 @@ def written(
             continue
         after = parts[end] if end < len(parts) else ""
         text = joined(text, "".join(parts[i:end]), after, bool(i) and looks[i - 1].is_math, counts)
-        if after[:1].isdigit() and _rise(spans[end], base, size) < 0 and EXPONENT.search(text):
+        if after[:1].isdigit() and rise(spans[end], base, size) < 0 and EXPONENT.search(text):
             text += "_"  # an index below it
         i = end
     return text
@@ -74,12 +73,22 @@ def joined(before: str, raised: str, after: str, is_formula: bool, counts: Count
     return f"{before}^{raised}"
 
 
+def n_raised(span: dict[str, Any], base: float, size: float) -> int:
+    """Characters of the last span of a line with this base and size, if it is small and raised; else 0."""
+    return len(span["text"].rstrip()) if rise(span, base, size) > 0 else 0
+
+
+def is_numerator(before: str, n_raised: int) -> bool:
+    """Whether the raised end of a text is no exponent, because nothing stands before it that could have one."""
+    return n_raised > 0 and not before[-n_raised - 1 : -n_raised].strip(_NO_BASE)
+
+
 def _can_be_marked(before: str) -> bool:
     found = _MARKED.search(before[-40:])
     return found is not None and (found["word"] or "").lower() not in _FUNCTIONS
 
 
-def _rise(span: dict[str, Any], base: float, size: float) -> int:
+def rise(span: dict[str, Any], base: float, size: float) -> int:
     """1 for a small text that is raised, -1 for one that is lowered, else 0."""
     if span["size"] >= SMALL * size:
         return 0

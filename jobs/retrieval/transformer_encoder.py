@@ -7,7 +7,6 @@ On a GPU weights and arithmetic are float16. On a CPU they are float32, unless a
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence

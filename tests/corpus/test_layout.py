@@ -279,8 +279,9 @@ def test_raised_digits_are_exponents(words: str) -> None:
     assert words in read("scripts").text
 
 
-def test_small_fractions_have_a_bar() -> None:
-    assert "half of it, 1/2, is lost" in read("scripts").text
+@pytest.mark.parametrize("words", ["half of it, 1/2, is lost", "blocks of B = M/4d are read"])
+def test_small_fractions_have_a_bar(words: str) -> None:
+    assert words in read("scripts").text
 
 
 def test_index_in_a_numerator_is_no_exponent() -> None:
