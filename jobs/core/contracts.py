@@ -136,6 +136,10 @@ FIELDS: dict[str, Field] = {
     "prompt_version": Field("string", "name and hash of the prompt"),
     "split": Field("string", "train, validation or test, by paper"),
     "scores": Field("list<score>", "checks of the pair with their values"),
+    # takedowns
+    "taken_down_at": Field("timestamp", "when the paper was taken down, UTC", in_digest=False),
+    "why": Field("string", "what the owner said of it; null if nothing", in_digest=False),
+    "windows": Field("list<string>", "windows whose parts held the paper then, which are made anew", in_digest=False),
     # rejects of a file
     "source": Field("string", "part of `snapshots` that holds the line"),
     "offset": Field("int64", "byte where the line begins"),
@@ -263,10 +267,10 @@ DATASETS: dict[str, Dataset] = {
         ),
         Dataset(
             "takedowns",
-            "papers that their owners want out, made by a command",
+            "papers that their owners want out, made by `prune --paper`",
             grain="source",
             key=("paper_id",),
-            columns=("paper_id",),
+            columns=_names("paper_id taken_down_at why windows"),
             files=_TABLE,
         ),
         Dataset("questions", "the owner's own test questions and those that readers marked", grain="source"),

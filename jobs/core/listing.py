@@ -43,8 +43,8 @@ def files(path: Path) -> list[Path]:
 
 
 def pdf_rows(part: Part) -> list[dict[str, Any]]:
-    """path, sha256 and size_bytes of the files that a part of pdfs names. Raises IntegrityError if one lies outside."""
-    rows = [row for row in part.rows(["path", "sha256", "size_bytes"]) if row["path"] is not None]
+    """What a part of pdfs says of the files that it names. Raises IntegrityError if one lies outside."""
+    rows = [row for row in part.rows(["paper_id", "path", "sha256", "size_bytes"]) if row["path"] is not None]
     for row in rows:
         path = PurePosixPath(row["path"])
         if path.is_absolute() or ".." in path.parts:

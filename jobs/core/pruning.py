@@ -1,4 +1,4 @@
-"""`prune`: remove what nothing refers to any more.
+"""`prune`: remove what nothing refers to any more, and all that holds a paper which was taken down.
 
 It may be killed at any moment and run again: a part that is removed loses its manifest first, so what is left of it is
 never taken for a part.
@@ -6,16 +6,16 @@ never taken for a part.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.core import durable
+from jobs.core import durable, takedowns, taking_down
 from jobs.core.cli import lake_parser, write_line
 from jobs.core.config import load_profile, resolve, setting
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import EXIT_DONE, LockedError, UsageError
+from jobs.core.holding import Holding
 from jobs.core.lake import CURRENT_FILE, LOCK_FILE, Lake, Part, remove_part
 from jobs.core.listing import ATTEMPTS, WORK, begun_parts, entries, files, is_held, key_folders, pdf_rows
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
@@ -24,6 +24,8 @@ from jobs.core.stages import STAGES
 
 PINNED_FILE = "PINNED"  # in a release's folder: its owner wants it kept
 KEPT_BESIDE_CURRENT = {"snapshots": 1, "releases": 1}  # newest other keys of a part, to go back to
+# They stand without what they were made from, so a paper that was taken down does not stay for their sake.
+DERIVED = ("adapters", "models", "reports", "releases")
 
 
 @dataclass(frozen=True)
@@ -42,33 +44,46 @@ def prune_command(argv: list[str]) -> int:
     parser = lake_parser("prune")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument("--keep-pdfs", choices=("always", "until_extracted"), help="when a PDF may go")
-    parser.add_argument("--paper", metavar="ID", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--paper", metavar="ID", action="append", default=[], help="take this paper down, for good; may be repeated"
+    )
+    parser.add_argument("--why", metavar="TEXT", help="with --paper: what is noted beside it")
     options = parser.parse_args(argv[1:])
-    if options.paper:
-        raise UsageError(
-            f"prune --paper {options.paper}: taking a paper out of a lake is not part of this version, it comes with "
-            "takedowns. Expected prune without --paper."
-        )
+    if options.why and not options.paper:
+        raise UsageError("--why without --paper. Expected the paper that it is about: --paper 2401.00001.")
     lake = Lake.open(Path(options.lake))
+    paper_ids = taking_down.take_down(lake, options.paper, options.why, is_dry=options.dry_run)
     flags = {"keep_pdfs": options.keep_pdfs} if options.keep_pdfs else {}
     profile = lake.lake_file.profile
     config: PruneConfig = resolve(PruneConfig, {f"profile {profile}": load_profile(profile), "flag": flags}).values
-    prune(lake, config, write_line, is_dry=options.dry_run)
+    prune(lake, config, write_line, is_dry=options.dry_run, also=paper_ids)
+    for line in taking_down.what_is_left(lake, paper_ids):
+        write_line(line)
     return EXIT_DONE
 
 
-def prune(lake: Lake, config: PruneConfig, tell: Callable[[str], None], *, is_dry: bool = False) -> None:
+def prune(
+    lake: Lake,
+    config: PruneConfig,
+    tell: Callable[[str], None],
+    *,
+    is_dry: bool = False,
+    also: frozenset[str] = frozenset(),
+) -> None:
     """Sweep the whole lake; `tell` gets a line for everything that is removed, and the sum.
 
-    Raises IntegrityError if a pointer names nothing readable.
+    `also`: papers to treat as taken down, for a dry run, which notes nothing. Raises IntegrityError if a pointer names
+    nothing readable.
     """
     # First: a stage that ends while we look names its inputs only after `kept_folders` has read the manifests.
     read_now = _datasets_read_now(lake)
-    kept = kept_folders(lake)
+    gone = Holding(lake, takedowns.taken_down(lake) | also)
     broom = _Broom(lake, tell, is_dry)
+    withdrawn = _withdraw(lake, gone, broom)
+    kept = kept_folders(lake, gone, withdrawn)
     for dataset in DATASETS:
-        _prune_dataset(lake, dataset, kept, read_now, broom)
-    _prune_pdfs(lake, kept, config, broom)
+        _prune_dataset(lake, dataset, kept, withdrawn, read_now, broom)
+    _prune_pdfs(lake, kept, config, gone.paper_ids, broom)
     _prune_archives(lake, broom)
     tell(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
 
@@ -77,13 +92,32 @@ def prune_pdfs(lake: Lake, config: PruneConfig, tell: Callable[[str], None]) -> 
     """Sweep the PDFs whose documents are published, if they may go: a backfill's runs end before any release."""
     if config.keep_pdfs == "until_extracted":
         broom = _Broom(lake, tell, is_dry=False, tells_each=False)
-        _prune_pdfs(lake, kept_folders(lake), config, broom)
+        _prune_pdfs(lake, kept_folders(lake), config, takedowns.taken_down(lake), broom)
         tell(f"removed {broom.n_removed} PDFs that are read by now, {broom.size_bytes} bytes")
 
 
-def kept_folders(lake: Lake) -> set[Path]:
+def _withdraw(lake: Lake, gone: Holding, broom: _Broom) -> frozenset[Path]:
+    """Take CURRENT from parts that hold a paper which was taken down and that no run would make anew by itself.
+
+    What a release serves by stays on disk as long as that release; but nothing new may begin from it.
+    """
+    withdrawn = set()
+    for folder in sorted(taking_down.to_withdraw(lake, gone)):
+        part = folder.parent
+        try:
+            with durable.locked(part / LOCK_FILE):
+                if (part / CURRENT_FILE).read_text().startswith(folder.name):  # no writer moved it meanwhile
+                    broom.sweep(part / CURRENT_FILE)
+                    withdrawn.add(folder)
+        except LockedError:
+            broom.tell(f"left {part.relative_to(lake.root).as_posix()}: it is being written")
+    return frozenset(withdrawn)
+
+
+def kept_folders(lake: Lake, gone: Holding | None = None, withdrawn: frozenset[Path] = frozenset()) -> set[Path]:
     """Folders of the published parts that must stay: current ones, their kin, and what these name as inputs.
 
+    Of those that hold a paper of `gone`, only what is current and not `withdrawn` stays, and what that needs to work.
     A part that rows were taken over from (`previous`) is history and need not stay; nor need the snapshot that a window
     was cut from long ago, or every week would keep 5 GB for ever. Raises IntegrityError if a pointer
     names nothing readable: what such a part needs is not known.
@@ -91,7 +125,7 @@ def kept_folders(lake: Lake) -> set[Path]:
     waiting: list[Path] = []
     for dataset in DATASETS:
         for name in begun_parts(lake, dataset):
-            waiting += _roots(lake, dataset, name)
+            waiting += _roots(lake, dataset, name, gone, withdrawn)
     kept: set[Path] = set()
     while waiting:
         folder = waiting.pop()
@@ -99,20 +133,30 @@ def kept_folders(lake: Lake) -> set[Path]:
             kept.add(folder)
             made = Manifest.read(folder)
             named = [(one.dataset, one.part, one.key) for one in made.inputs if one.key and one.dataset != "snapshots"]
+            inputs = [lake.part_folder(dataset, part) / key[:KEY_LENGTH] for dataset, part, key in named]
+            if made.dataset in DERIVED and (made.dataset != "releases" or "names" in made.extra):
+                inputs = [one for one in inputs if not _holds(gone, one)]
             # a release may serve a student of an earlier run, which is none of its inputs
-            named += [(dataset, "all", key) for dataset, key in made.extra.get("names", {}).items()]
-            waiting += [lake.part_folder(dataset, part) / key[:KEY_LENGTH] for dataset, part, key in named]
+            serving = made.extra.get("names", {}).items()
+            waiting += inputs + [lake.part_folder(dataset, "all") / key[:KEY_LENGTH] for dataset, key in serving]
     return kept
 
 
-def _roots(lake: Lake, dataset: str, name: str) -> list[Path]:
+def _holds(gone: Holding | None, folder: Path) -> bool:
+    """Whether the part in the folder, if it is there still, holds a paper that was taken down."""
+    return gone is not None and (folder / MANIFEST_FILE).is_file() and bool(gone.of_folder(folder))
+
+
+def _roots(
+    lake: Lake, dataset: str, name: str, gone: Holding | None = None, withdrawn: frozenset[Path] = frozenset()
+) -> list[Path]:
     """Keys of one part that stay whoever names them: the current one, the newest others, the pinned ones."""
     current = lake.current(dataset, name)
-    roots = [current.folder] if current else []
+    roots = [current.folder] if current and current.folder not in withdrawn else []
     made_at = {
         folder: Manifest.read(folder).created_at
         for folder in key_folders(lake.part_folder(dataset, name))
-        if folder not in roots and (folder / MANIFEST_FILE).is_file()
+        if folder not in roots and (folder / MANIFEST_FILE).is_file() and not _holds(gone, folder)
     }
     newest_first = sorted(made_at, key=lambda folder: (made_at[folder], folder.name), reverse=True)
     pinned = [folder for folder in made_at if (folder / PINNED_FILE).is_file()]
@@ -140,22 +184,28 @@ class _Broom:
             self.tell(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
 
 
-def _prune_dataset(lake: Lake, dataset: str, kept: set[Path], read_now: set[str], broom: _Broom) -> None:
+def _prune_dataset(
+    lake: Lake, dataset: str, kept: set[Path], withdrawn: frozenset[Path], read_now: set[str], broom: _Broom
+) -> None:
     """Sweep the parts that nobody writes, each under its lock."""
     is_read_now = dataset in read_now | _datasets_read_now(lake)
     for name in begun_parts(lake, dataset):
         try:
             with durable.locked(lake.part_folder(dataset, name) / LOCK_FILE):
-                for path in _waste_of(lake, dataset, name, kept, is_read_now):
+                for path in _waste_of(lake, dataset, name, kept, withdrawn, is_read_now):
                     broom.sweep(path)
         except LockedError:
             broom.tell(f"left {dataset}/{name}: it is being written")
 
 
-def _waste_of(lake: Lake, dataset: str, name: str, kept: set[Path], is_read_now: bool) -> list[Path]:
+def _waste_of(
+    lake: Lake, dataset: str, name: str, kept: set[Path], withdrawn: frozenset[Path], is_read_now: bool
+) -> list[Path]:
     """What may go of a part whose lock we hold. CURRENT is read anew: an old key may have become current again."""
     folder = lake.part_folder(dataset, name)
     current = lake.current(dataset, name)
+    if current and current.folder in withdrawn:  # a dry run, which took no pointer away
+        current = None
     keys = [path for path in key_folders(folder) if path not in kept and not (current and path == current.folder)]
     work = _published_work(folder, current.manifest) if current else []
     return ([] if is_read_now else keys) + entries(folder / ATTEMPTS) + work
@@ -177,13 +227,13 @@ def _datasets_read_now(lake: Lake) -> set[str]:
     return {dataset for stage in STAGES.values() if written & set(stage.writes) for dataset in stage.reads}
 
 
-def _prune_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, broom: _Broom) -> None:
+def _prune_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, taken_down: frozenset[str], broom: _Broom) -> None:
     root = lake.pdf_files
     for name in begun_parts(lake, "pdfs"):
         if is_held(lake, "pdfs", name) or entries(lake.part_folder("pdfs", name) / WORK):
             broom.tell(f"left the PDFs: fetching {name} has not ended, no part names its files yet")
             return
-    named = _named_pdfs(lake, kept, config)
+    named = _named_pdfs(lake, kept, config, taken_down)
     for path in files(root):
         if path.relative_to(root).as_posix() not in named:
             broom.sweep(path)
@@ -197,7 +247,7 @@ def _prune_archives(lake: Lake, broom: _Broom) -> None:
             broom.sweep(path)
 
 
-def _named_pdfs(lake: Lake, kept: set[Path], config: PruneConfig) -> set[str]:
+def _named_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, taken_down: frozenset[str]) -> set[str]:
     """Paths below pdfs/_files that kept parts name and that are still wanted."""
     extracted: set[str] = set()
     if config.keep_pdfs == "until_extracted":
@@ -205,4 +255,5 @@ def _named_pdfs(lake: Lake, kept: set[Path], config: PruneConfig) -> set[str]:
             if part := lake.current("documents", name):
                 extracted.update(row["pdf_sha256"] for row in part.rows(["pdf_sha256"]))
     parts = [Part(folder, Manifest.read(folder)) for folder in kept if folder.is_relative_to(lake.root / "pdfs")]
-    return {row["path"] for part in parts for row in pdf_rows(part) if row["sha256"] not in extracted}
+    rows = [row for part in parts for row in pdf_rows(part)]
+    return {row["path"] for row in rows if row["sha256"] not in extracted and row["paper_id"] not in taken_down}

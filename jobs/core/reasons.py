@@ -92,6 +92,7 @@ INDEX_REASONS = {
     "older_version": Reason("the chunk's paper has a newer version in the index"),
     "withdrawn": Reason("the chunk's paper was withdrawn"),
     "duplicate": Reason("another chunk of the same paper has the same text"),
+    "taken_down": Reason("the owner took the chunk's paper down"),
 }
 
 DRAFT_REASONS = {
@@ -104,7 +105,7 @@ DRAFT_REASONS = {
 }
 
 QA_REASONS = {
-    "not_in_index": Reason("its chunk is not in the index: its paper has a newer version or was withdrawn"),
+    "not_in_index": Reason("its chunk is not in the index: its paper has a newer version, was withdrawn or taken down"),
     "no_evidence": Reason("it quotes nothing of its chunk"),
     "evidence_not_found": Reason("its quote is not in its chunk, blanks apart"),
     "question_too_short": Reason("the question has too few words"),
@@ -126,4 +127,5 @@ ADAPTER_REASONS = {
     "not_indexed": Reason("a chunk of the pair is not in the index"),
     "too_long": Reason("the pair and its passage are longer than `max_length`"),
     "over_tokens": Reason("the rows before it use `max_train_tokens` up"),
+    "taken_down": Reason("the owner took the pair's paper down after the pair was made"),
 }
