@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jobs.core import spark, tables
+from jobs.core import spark, tables, takedowns
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS, rejects_schema
 from jobs.core.definition import SOURCE_PARTS
@@ -30,7 +30,6 @@ from jobs.corpus.snapshot import ScanResult, WindowScan
 log = logging.getLogger(__name__)
 
 VERSION = 1
-TAKEDOWNS_PART = "owner"
 SNAPSHOT_FILE = DATASETS["snapshots"].files[0]
 TASKS_PER_CORE = 4  # enough that no core waits long for another; each more costs up to 0.07 CPU-seconds
 ALWAYS_ALLOWED_LINES = 10  # so that a small file may have a bad line
@@ -46,11 +45,11 @@ class Config:
     max_malformed_01: float = setting(0.01, "share of a snapshot's lines that may be unreadable (ten always may)")
 
 
-def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
-    """The snapshots of the lake's source, and the takedowns."""
+def inputs(lake: Lake, part: str) -> list[tuple[Input, Part | None]]:
+    """The snapshots of the lake's source, and the takedowns of papers that the window held."""
     names = SOURCE_PARTS[lake.lake_file.source.kind]
     found = [lake.input_of("snapshots", name) for name in names]
-    return [*found, lake.input_of("takedowns", TAKEDOWNS_PART)]
+    return [*found, takedowns.input_of_window(lake, part)]
 
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
@@ -58,7 +57,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     windows = tuple(parse_window(task.part, lake.definition.grid) for task in tasks)
     read = [lake.published(one.dataset, one.part, one.key) for one in tasks[0].inputs if one.key]
     sources = [part for part in read if part.manifest.dataset == "snapshots"]
-    taken_down = {row["paper_id"] for part in read if part.manifest.dataset == "takedowns" for row in part.rows()}
+    taken_down = takedowns.taken_down(lake)  # also those that no window held: a new record may move a paper
     with contextlib.ExitStack() as stack:
         attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
         found = _scan(lake.root, sources, select(lake.definition, windows))
@@ -106,7 +105,7 @@ def _check_malformed(found: ScanResult, max_malformed_01: float) -> None:
         )
 
 
-def _write(scan: WindowScan, taken_down: set[str], attempt: Attempt, config: Config, **told: Any) -> None:
+def _write(scan: WindowScan, taken_down: frozenset[str], attempt: Attempt, config: Config, **told: Any) -> None:
     dataset = DATASETS["papers"]
     papers, ids = scan.papers, scan.papers.columns["paper_id"]
     newest = papers.newest()

@@ -1,6 +1,7 @@
 """Put the vectors, words and texts of every window into one index, newest version of each paper only.
 
-Reads embeddings, chunks, papers. Writes indexes. Fails with ContractError if windows have different encoders.
+Reads embeddings, chunks, papers (and takedowns). Writes indexes. Fails with ContractError if windows have different
+encoders.
 Run: python -m jobs build_index
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import durable, tables
+from jobs.core import durable, tables, takedowns
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
@@ -53,16 +54,18 @@ class Embedded:
 def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
     """Everything that is committed so far; see `index_view`. Without any vectors, the window that lacks them first."""
     first = next(iter(lake.parts("chunks")), "WINDOW")
-    return index_view.inputs_of(lake) or [lake.input_of("embeddings", first)]
+    found = index_view.inputs_of(lake) or [lake.input_of("embeddings", first)]
+    return [*found, *takedowns.inputs_of(lake)]
 
 
 def run(_config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Build the index from the parts that the task names, whatever is current by now."""
     for task in tasks:
         with lake.attempt(task) as attempt:
-            parts = [lake.published(one.dataset, one.part, str(one.key)) for one in task.inputs]
+            named = [one for one in task.inputs if one.dataset != takedowns.DATASET]
+            parts = [lake.published(one.dataset, one.part, str(one.key)) for one in named]
             view = index_view.view_of(parts)
-            _write(attempt, view, _read(parts, view.dim))
+            _write(attempt, view, _read(parts, view.dim), takedowns.of_task(task))
 
 
 def _read(parts: Iterable[Part], dim: int) -> Embedded:
@@ -98,10 +101,10 @@ def _add_newest(papers: Papers, rows: Iterable[dict[str, Any]]) -> None:
             papers[row["paper_id"]] = row
 
 
-def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
+def _write(attempt: Attempt, view: View, embedded: Embedded, taken_down: frozenset[str]) -> None:
     import pyarrow as pa
 
-    rows, refused = select(embedded.chunks, embedded.papers)
+    rows, refused = select(embedded.chunks, embedded.papers, taken_down)
     table = _passages(embedded.chunks.take(pa.array(rows, pa.int64())), embedded.papers)
     tables.write_tables(attempt.folder / passages.FILE, DATASETS["indexes"].schema(), [table])
     chosen = vector_index.build(embedded.matrix[rows], attempt.folder)
@@ -122,7 +125,9 @@ def _write(attempt: Attempt, view: View, embedded: Embedded) -> None:
     )
 
 
-def select(chunks: pyarrow.Table, papers: Papers) -> tuple[np.ndarray, Counter[str]]:
+def select(
+    chunks: pyarrow.Table, papers: Papers, taken_down: frozenset[str] = frozenset()
+) -> tuple[np.ndarray, Counter[str]]:
     """Rows to index, int64 [n], ordered by paper and ordinal, and how many were refused for what reason.
 
     The newest version is the newest that has chunks, so a paper stays findable until the PDF of its next one came.
@@ -138,7 +143,9 @@ def select(chunks: pyarrow.Table, papers: Papers) -> tuple[np.ndarray, Counter[s
     kept: dict[tuple[str, str], int] = {}
     refused: Counter[str] = Counter()
     for paper_id, version, _, text_hash, row in rows:
-        if _paper_of(papers, paper_id)["is_withdrawn"]:
+        if paper_id in taken_down:
+            refused["taken_down"] += 1
+        elif _paper_of(papers, paper_id)["is_withdrawn"]:
             refused["withdrawn"] += 1
         elif version < newest[paper_id]:
             refused["older_version"] += 1

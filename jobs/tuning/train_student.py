@@ -1,7 +1,7 @@
 """Train the student: a QLoRA adapter on the pairs of train papers, asked as the chat will ask.
 
-Reads qa, indexes. Writes adapters (and bases, once). Fails with ContractError if too many rows do not fit, with
-TryAgainError after a SIGTERM (the steps so far are kept).
+Reads qa, indexes (and takedowns). Writes adapters (and bases, once). Fails with ContractError if too many rows do not
+fit, with TryAgainError after a SIGTERM (the steps so far are kept).
 Run: python -m jobs train_student --lake lakes/sample
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.core import durable, runner
+from jobs.core import durable, runner, takedowns
 from jobs.core.config import Resolved, setting
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
@@ -101,7 +101,7 @@ def parts(config: Config, lake: Lake, _windows: Sequence[Window]) -> list[str]:
 
 def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
     """The same for the student and for its control."""
-    return [lake.input_of(dataset, PART) for dataset in STAGES["train_student"].reads]
+    return [*(lake.input_of(dataset, PART) for dataset in ("qa", "indexes")), *takedowns.inputs_of(lake)]
 
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
@@ -141,10 +141,12 @@ def _training_rows(
 
     Raises ContractError if there are none, or if too many do not fit into max_length.
     """
-    examples = examples_of(pairs, shelf, _train_papers(lake, shelf), _mix(config))
+    taken_down = takedowns.taken_down(lake)
+    allowed = [pair for pair in pairs if pair["paper_id"] not in taken_down]
+    examples = examples_of(allowed, shelf, _train_papers(lake, shelf), _mix(config))
     if is_control:
         examples = shuffle_answers(examples, config.train_seed)
-    dropped = Counter(not_indexed=len(pairs) - len(examples))
+    dropped = Counter(not_indexed=len(allowed) - len(examples), taken_down=len(pairs) - len(allowed))
     rows: list[FittedRow] = []
     n_tokens = 0
     for example in examples:
@@ -166,7 +168,8 @@ def _training_rows(
 
 
 def _validation_rows(config: Config, lake: Lake, qa: Part, shelf: Shelf, tokenizer: Any) -> list[FittedRow]:
-    examples = examples_of(_pairs(qa, "validation"), shelf, _train_papers(lake, shelf), _mix(config))
+    pairs = [pair for pair in _pairs(qa, "validation") if pair["paper_id"] not in takedowns.taken_down(lake)]
+    examples = examples_of(pairs, shelf, _train_papers(lake, shelf), _mix(config))
     rows = (fitted(one, shelf, config.passage_chars, tokenizer, config.max_length) for one in examples)
     return [row for row in rows if row is not None][: config.validation_rows]
 
@@ -208,9 +211,12 @@ def _learnt(rows: list[FittedRow], qa: Part, warm: Part | None) -> Learnt:
 
 
 def _warm_start(config: Config, attempt: Attempt, base: Base) -> Part | None:
-    """The adapter to begin from, if one is asked for and fits."""
+    """The adapter to begin from, if one is asked for, fits, and never learnt from a paper that was taken down."""
     previous = attempt.previous if config.warm_start else None
     if previous is None:
+        return None
+    if learnt := Learnt.read(previous).papers & takedowns.of_task(attempt.task):
+        log.info("no warm start: the adapter that is there learnt from %s, taken down", ", ".join(sorted(learnt)))
         return None
     made = json.loads(previous.file(ADAPTER_FILES[1]).read_bytes())
     told = json.loads(previous.file("base.json").read_bytes())
@@ -229,9 +235,9 @@ def _fingerprint(base: Base, rows: list[FittedRow], warm: Part | None) -> str:
 
 
 def _train_papers(lake: Lake, shelf: Shelf) -> Any:
-    """Finds distractors, in train papers alone."""
-    salt = lake.definition.split_salt
-    return shelf.finder(lambda paper_id: split_of(salt, paper_id) == "train")
+    """Finds distractors, in train papers alone that are not taken down."""
+    salt, taken_down = lake.definition.split_salt, takedowns.taken_down(lake)
+    return shelf.finder(lambda paper_id: split_of(salt, paper_id) == "train" and paper_id not in taken_down)
 
 
 def _pairs(qa: Part, split: str) -> list[dict[str, Any]]:

@@ -389,7 +389,7 @@ def test_paper_taken_down_is_refused_and_leaves_its_place_under_the_cap(
     lake = lake_of_lines(tmp_path, many_lines)
     make("filter_papers", lake, max_papers_per_window=7)
     first, *others = ids(lake)
-    publish_rows(lake, "takedowns", [{"paper_id": first}], part="owner")
+    publish_rows(lake, "takedowns", [{"paper_id": first, "windows": [WEEK]}], part="owner")
     assert why("filter_papers", lake, max_papers_per_window=7) == "takedowns/owner changed"
     make("filter_papers", lake, max_papers_per_window=7)
     assert set(others) < set(ids(lake)) - {first}
