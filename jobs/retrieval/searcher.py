@@ -44,10 +44,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which papers may be found. `submitted_before`: first version submitted earlier than that (UTC if naive)."""
+    """Which papers may be found. `submitted_before`: first version submitted earlier than that (UTC if naive).
+
+    `without`: papers that may not, whatever else is asked.
+    """
 
     categories: Collection[str] | None = None
     submitted_before: datetime | None = None
+    without: Collection[str] = frozenset()
 
 
 NO_FILTERS = Filters()
@@ -119,6 +123,7 @@ class Searcher:
         paper_id: str | None = None,
         categories: Collection[str] | None = None,
         submitted_before: datetime | None = None,
+        without: Collection[str] = frozenset(),
         per_paper: int | None = None,
     ) -> Found:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
@@ -129,7 +134,8 @@ class Searcher:
         mode or a `k` below 1.
         """
         query = self.to_query(question, paper_id)
-        return self.find(query, k, mode=mode, filters=Filters(categories, submitted_before), per_paper=per_paper)
+        filters = Filters(categories, submitted_before, without)
+        return self.find(query, k, mode=mode, filters=filters, per_paper=per_paper)
 
     def to_query(self, question: str, paper_id: str | None = None) -> Query:
         """Encode a question; the name of a paper in it becomes a filter and is cut from it."""
@@ -203,6 +209,7 @@ class Searcher:
             allowed &= np.array([not wanted.isdisjoint(one) for one in papers.categories], dtype=bool)
         if filters.submitted_before is not None:
             allowed &= papers.submitted_at < _utc64(filters.submitted_before)
+        allowed[[papers.numbers[paper_id] for paper_id in filters.without if paper_id in papers.numbers]] = False
         of_rows: np.ndarray = allowed[papers.number_of_row]
         return of_rows
 

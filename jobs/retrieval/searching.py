@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.core import takedowns
 from jobs.core.errors import InputMissingError
 from jobs.core.lake import Lake
 from jobs.retrieval.searcher import Searcher
@@ -16,7 +17,7 @@ def search_lake(lake: Lake, question: str, k: int = 8, mode: str = "hybrid") -> 
         raise InputMissingError(
             f"indexes/all is missing: no CURRENT. Make it with: python -m jobs run --goal index --lake {lake.root}"
         )
-    found = Searcher.open(part).search(question, k, mode=mode)
+    found = Searcher.open(part).search(question, k, mode=mode, without=takedowns.taken_down(lake))
     lines = [f"support={found.support_01:.2f} passages={len(found.passages)} of {part.manifest.rows}"]
     for number, passage in enumerate(found.passages, 1):
         lines.append(f"{number}. {passage.title} · {passage.section} · page {passage.page} · {passage.score:.3f}")

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.core import takedowns
 from jobs.core.errors import JobError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.serving.release import QUOTED, RELEASE_FILE, STUDENT
 from jobs.tuning.bases import Base, base_of
 from jobs.tuning.gate import REASONS
+from jobs.tuning.learnt import Learnt
 
 REPORT_FILE = "report.json"
 
@@ -42,6 +44,8 @@ def choose(lake: Lake, task: PartTask) -> Candidate:
     adapter, report = task.read_parts.get("adapters"), task.read_parts.get("reports")
     if adapter is None:
         return _released(lake, "no student was trained")
+    if learnt := learnt_from_taken_down(lake, adapter):
+        return _released(lake, f"the newest student learnt from {learnt}, taken down")
     if report is None or (told := _read(report))["adapter"] != adapter.manifest.key:
         return _released(lake, "the newest student was not evaluated yet")
     if not told["gate"]["passed"]:
@@ -63,11 +67,19 @@ def _released(lake: Lake, why: str) -> Candidate:
         base = base_of(lake, adapter)
     except JobError as error:
         return Candidate(None, f"{why}, and the one released before is lost ({error}): quoted sentences answer alone")
+    if learnt := learnt_from_taken_down(lake, adapter):
+        told = f"{why}, and the one released before learnt from {learnt}, taken down"
+        return Candidate(None, f"{told}: quoted sentences answer alone")
     has_report = lake.has("reports", "all", report_key)
     report = lake.published("reports", "all", report_key) if has_report else None
     answers_by = STUDENT if facts["serves"][0] == STUDENT else QUOTED
     student = ServedStudent(adapter, base, report, answers_by, was_released=True)
     return Candidate(student, f"{why}: the one released before stays")
+
+
+def learnt_from_taken_down(lake: Lake, adapter: Part) -> str:
+    """The papers, taken down, that an adapter learnt from through any warm start; empty if there are none."""
+    return ", ".join(sorted(Learnt.read(adapter).papers & takedowns.taken_down(lake)))
 
 
 def _read(report: Part) -> dict[str, Any]:

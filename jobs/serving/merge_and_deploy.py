@@ -1,7 +1,7 @@
 """Release the newest index, with a student that the gate accepts; CURRENT moves only after the release has answered.
 
-Reads indexes (and adapters, reports where they exist). Writes models (merged weights) and releases. Fails with
-ContractError if the merged weights are not the student, or the release does not load or answer (the one before it
+Reads indexes (and adapters, reports, takedowns where they exist). Writes models (merged weights) and releases. Fails
+with ContractError if the merged weights are not the student, or the release does not load or answer (the one before it
 serves on), with TryAgainError if the app cannot be reached.
 Run: python -m jobs merge_and_deploy --goal index --lake lakes/sample
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import durable, tables
+from jobs.core import durable, tables, takedowns
 from jobs.core.config import setting
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import KEY_LENGTH, Counts, Input
@@ -77,9 +77,10 @@ class Config:
 
 
 def inputs(lake: Lake, part: str) -> list[tuple[Input, Part | None]]:
-    """The index; adapters and reports once there are any."""
+    """The index; adapters, reports and takedowns once there are any."""
     optional = [lake.input_of(dataset, part) for dataset in ("adapters", "reports")]
-    return [lake.input_of("indexes", part), *(found for found in optional if found[1] is not None)]
+    there = (found for found in optional if found[1] is not None)
+    return [lake.input_of("indexes", part), *there, *takedowns.inputs_of(lake)]
 
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:

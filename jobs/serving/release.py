@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jobs.core import takedowns
 from jobs.core.errors import ContractError, JobError
 from jobs.core.lake import Lake, Part
 from jobs.retrieval.quoting import Answer, answer_quoted
@@ -41,10 +42,11 @@ class Release:
     intro: str
     retriever: Searcher
     speaker: Speaker | None = None
+    taken_down: frozenset[str] = frozenset()  # papers that it shows no more, though its index has them
 
     def search(self, question: str, k: int = PASSAGES_FOUND, **filters: Any) -> Found:
         """The k best passages for a question; `filters` as in `Searcher.search`."""
-        return self.retriever.search(question, k, **filters)
+        return self.retriever.search(question, k, without=self.taken_down, **filters)
 
     def answer(self, question: str) -> Answer:
         """Quoted sentences for a question."""
@@ -90,4 +92,5 @@ def open_release(lake: Lake, key: str, open_index: OpenRetriever, open_speaker: 
         part.file(INTRO_FILE).read_text().strip(),
         retriever,
         speaker,
+        takedowns.taken_down(lake),
     )

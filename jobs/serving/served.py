@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import logging
 import math
 import threading
 import time
 from pathlib import Path
 
-from jobs.core.errors import InputMissingError, JobError
+from jobs.core import takedowns
+from jobs.core.errors import ContractError, InputMissingError, JobError
 from jobs.core.lake import Lake
 from jobs.core.manifest import KEY_LENGTH
 from jobs.retrieval.quoting import Answer
-from jobs.serving.release import OpenRetriever, OpenSpeaker, Release, open_release
+from jobs.serving.candidate import learnt_from_taken_down
+from jobs.serving.release import RELEASE_FILE, OpenRetriever, OpenSpeaker, Release, open_release
 from jobs.serving.trial import smoke_answer
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,16 @@ def examples_of(release: Release) -> tuple[str, ...]:
     """The first of the release's questions that it answers: what a newcomer is shown must work."""
     answered = (question for question in release.questions if release.answer(question).supported)
     return tuple(itertools.islice(answered, EXAMPLES))
+
+
+def _refuse_what_learnt_too_much(lake: Lake, key: str) -> None:
+    facts = json.loads(lake.published("releases", "all", key).file(RELEASE_FILE).read_bytes())
+    adapter = facts["adapter"]
+    if adapter and (learnt := learnt_from_taken_down(lake, lake.published("adapters", "all", adapter))):
+        raise ContractError(
+            f"Release {facts['release_id']} is not served again: its student learnt from {learnt}, taken down since. "
+            f"Make another one: python -m jobs run --lake {lake.root}"
+        )
 
 
 class Served:
@@ -48,6 +61,7 @@ class Served:
         self._release: Release | None = None
         self._loading = threading.Lock()
         self._seen_key: str | None = None
+        self._takedowns_key: str | None = None
         self._failed_at = -math.inf
 
     @property
@@ -56,24 +70,43 @@ class Served:
         return self._release
 
     def load(self, release_id: str) -> tuple[Release, Answer]:
-        """Open a release beside the one that serves, try it, and let it serve. Raises JobError; then the old stays."""
+        """Open a release beside the one that serves, try it, and let it serve. Raises JobError; then the old stays.
+
+        One whose student learnt from a paper that was taken down is refused, unless it is the lake's current one.
+        """
         with self._loading:
             lake = Lake.open(self.root)
-            return self._swap(lake, lake.whole_key("releases", "all", release_id))
+            key = lake.whole_key("releases", "all", release_id)
+            if key != lake.current_key("releases", "all"):
+                _refuse_what_learnt_too_much(lake, key)
+            return self._swap(lake, key)
 
     def follow(self) -> None:
         """Serve what CURRENT names if it moved since the last look; a failure is logged once and changes nothing.
 
-        Only a move counts: `load` runs ahead of the pointer, and must not be undone by it.
+        Only a move counts: `load` runs ahead of the pointer, and must not be undone by it. What was taken down since
+        the last look is shown no more.
         """
         with self._loading:
             try:
-                key = Lake.open(self.root).current_key("releases", "all")
+                lake = Lake.open(self.root)
             except InputMissingError:
                 return
+            self._hide(lake)
+            key = lake.current_key("releases", "all")
             if key is not None and self._is_news(key):
                 self._seen_key = key
                 self._try(key)
+
+    def _hide(self, lake: Lake) -> None:
+        """Let the release that serves find nothing of papers that were taken down, nor ask about them."""
+        key = lake.current_key(takedowns.DATASET, takedowns.PART)
+        if key == self._takedowns_key or self._release is None:
+            return
+        release = dataclasses.replace(self._release, taken_down=takedowns.taken_down(lake))
+        self._release = dataclasses.replace(release, questions=examples_of(release))
+        self._takedowns_key = key
+        log.info("%d papers are taken down: they are found no more", len(release.taken_down))
 
     def _is_news(self, key: str) -> bool:
         if key != self._seen_key:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.core import durable, tables
+from jobs.core import durable, tables, takedowns
 from jobs.core.cli import lake_parser
 from jobs.core.errors import EXIT_DONE, InputMissingError, UsageError
 from jobs.core.lake import Lake, Part
@@ -84,9 +84,13 @@ def export(lake: Lake, target: Path) -> int:
         raise UsageError(f"--to {target} holds something. Expected a folder that is not there yet, or is empty.")
     qa, index = _current(lake, "qa", "curate_qa"), _current(lake, "indexes", "build_index")
     known = _passages_of(index)
-    there = [_row(row, known) for row in qa.rows() if set(row["chunk_ids"]) <= known.keys()]
+    taken_down = takedowns.taken_down(lake)
+    pairs = [row for row in qa.rows() if row["paper_id"] not in taken_down]
+    there = [_row(row, known) for row in pairs if set(row["chunk_ids"]) <= known.keys()]
     rows = [row for row in there if _may_leave(row)]
-    if n_gone := qa.manifest.rows - len(there):
+    if n_out := qa.manifest.rows - len(pairs):
+        log.warning("%d pairs are left out: their papers were taken down", n_out)
+    if n_gone := len(pairs) - len(there):
         log.warning("%d pairs are left out: the index has a newer version of their papers", n_gone)
     if n_long := len(there) - len(rows):
         log.warning("%d pairs are left out: long answers from papers whose licence permits short quotes alone", n_long)

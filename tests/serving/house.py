@@ -126,13 +126,14 @@ class ToySearcher:
         paper_id: str | None = None,
         categories: Collection[str] | None = None,
         submitted_before: datetime | None = None,
+        without: Collection[str] = (),
         per_paper: int = 3,
     ) -> ToyFound:
         asked = set(content_words(question))
         scored = [
             dataclasses.replace(passage, score=len(asked & set(content_words(passage.text))) / max(1, len(asked)))
             for passage in self._passages
-            if paper_id in (None, passage.paper_id)
+            if paper_id in (None, passage.paper_id) and passage.paper_id not in without
         ]
         best = sorted(scored, key=lambda passage: (-passage.score, passage.chunk_id))[:k]
         return ToyFound(best[0].score if best else 0.0, tuple(best))
