@@ -1,18 +1,19 @@
-"""`show`: a dataset, a part, or what a paper, a chunk, an answer or a key was made from."""
+"""`show`: a dataset, a part, or what a paper, a chunk, an answer or a key was made from, and what came of it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jobs.core import durable, tables
+from jobs.core import durable, lineage, tables
 from jobs.core.cli import lake_parser, write_line
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import EXIT_DONE, InputMissingError
+from jobs.core.holding import paper_of
 from jobs.core.lake import Lake, Part
+from jobs.core.lineage import current_parts, rows_where
 from jobs.core.listing import begun_parts, key_folders
 from jobs.core.manifest import MANIFEST_FILE, Input, Manifest
 from jobs.core.stages import STAGES
@@ -20,7 +21,6 @@ from jobs.core.stages import STAGES
 _KEY = re.compile(r"[0-9a-f]{6,64}")  # a key, or as much of it as `list` and the app show
 MANY = 2  # parts of one dataset that are told one by one
 ORIGINS = ("papers", "pdfs", "documents", "chunks", "embeddings")
-PAIR_FILES = {"drafts": ("rows.parquet",), "qa": ("rows.parquet", "refused.parquet")}
 
 
 def show_command(argv: list[str]) -> int:
@@ -135,40 +135,32 @@ def _place(one: Input) -> tuple[str, str, str]:
 
 
 def _pair_lines(lake: Lake, qa_id: str) -> list[str]:
-    """A question with its answer as written and as curated, or why it was refused, then what its chunks come from."""
-    lines, chunk_ids = [], set()
-    for dataset, files in PAIR_FILES.items():
-        for part in _current_parts(lake, dataset):
-            there = [file for file in files if file in part.manifest.files]
-            for row in (row for file in there for row in _rows_where(part, file, "qa_id", qa_id)):
-                lines.append(_row_line(part, row))
-                chunk_ids.update(row["chunk_ids"])
-    return lines + [line for chunk_id in sorted(chunk_ids) for line in _rows_lines(lake, chunk_id)]
+    """A question with its answer back to the page; then the rows: as written, as curated, and those of its chunks."""
+    found = list(lineage.pairs_where(lake, "qa_id", qa_id))
+    told = list(lineage.of_pair(lake, *found[-1])) if found else []  # as curated, if it was
+    chunk_ids = sorted({chunk_id for _, row in found for chunk_id in row["chunk_ids"]})
+    origins = [line for chunk_id in chunk_ids for line in _origin_lines(lake, chunk_id)]
+    return told + [_row_line(part, row) for part, row in found] + origins
 
 
 def _rows_lines(lake: Lake, what: str) -> list[str]:
-    """Every row about a paper or a chunk, from its metadata on."""
-    paper_id = what.partition("#")[0].rpartition("v")[0] if "#" in what else what
+    """Every row about a paper or a chunk, from its metadata on, then what came of it."""
+    lines = _origin_lines(lake, what)
+    if "#" in what:
+        return lines + [_row_line(part, row) for part, row in lineage.pairs_where(lake, "chunk_ids", what)]
+    return lines + list(lineage.of_paper(lake, what))
+
+
+def _origin_lines(lake: Lake, what: str) -> list[str]:
+    paper_id = paper_of(what) if "#" in what else what
     lines = []
     for dataset in ORIGINS:
         column = "chunk_id" if "#" in what and "chunk_id" in DATASETS[dataset].key else "paper_id"
         if column in DATASETS[dataset].columns:
             wanted = what if column == "chunk_id" else paper_id
-            for part in _current_parts(lake, dataset):
-                lines += [_row_line(part, row) for row in _rows_where(part, tables.ROWS_FILE, column, wanted)]
+            for part in current_parts(lake, dataset):
+                lines += [_row_line(part, row) for row in rows_where(part, tables.ROWS_FILE, column, wanted)]
     return lines
-
-
-def _current_parts(lake: Lake, dataset: str) -> Iterator[Part]:
-    return (part for name in lake.parts(dataset) if (part := lake.current(dataset, name)))
-
-
-def _rows_where(part: Part, file: str, column: str, value: str) -> list[dict[str, Any]]:
-    import pyarrow.compute as pc
-
-    table = tables.read_table(part.file(file))
-    rows: list[dict[str, Any]] = table.filter(pc.equal(table[column], value)).to_pylist()
-    return rows
 
 
 def _row_line(part: Part, row: dict[str, Any]) -> str:

@@ -30,8 +30,8 @@ def take_down(lake: Lake, asked: Sequence[str], why: str | None, *, is_dry: bool
             windows.setdefault(paper_id, set()).update(_windows_of(part))
     if unknown := sorted(paper_ids - windows.keys() - takedowns.taken_down(lake)):
         raise InputMissingError(
-            f"{', '.join(unknown)}: no current part of {lake.root} holds that paper. Expected an arXiv id such as 2401.00001 "
-            "of a paper that came in; `python -m jobs show ID` tells what a lake has of it. Nothing was changed."
+            f"{', '.join(unknown)}: no current part of {lake.root} holds that paper. Expected an arXiv id such as "
+            "2401.00001 of a paper that came in; `python -m jobs show ID` tells what a lake has. Nothing was changed."
         )
     if paper_ids and not is_dry:
         takedowns.add(lake, {paper_id: windows.get(paper_id, ()) for paper_id in paper_ids}, why)

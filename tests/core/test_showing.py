@@ -39,8 +39,8 @@ def test_show_of_a_dataset_tells_every_part(looked_at: Lake, say: Say) -> None:
 
 
 def rows_of(lines: list[str]) -> list[tuple[str, dict[str, Any]]]:
-    """(dataset/part, row) of each line of a lineage."""
-    return [(place, json.loads(row)) for place, _, row in (one.partition(" ") for one in lines)]
+    """(dataset/part, row) of each line that shows a row, not the words about them."""
+    return [(place, json.loads(row)) for place, _, row in (one.partition(" ") for one in lines) if row[:1] == "{"]
 
 
 def test_show_of_a_chunk_goes_back_to_its_metadata(say: Say) -> None:
