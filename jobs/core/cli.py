@@ -1,4 +1,4 @@
-"""The command line: `python -m jobs STAGE | run | define | plan | list | config | show | search | copy | prune`.
+"""The command line: `python -m jobs STAGE | run | define | plan | list | config | show | search | review | copy | …`.
 
 Owns argv, the log's format and exit codes. Results go to stdout, the log to stderr.
 """
@@ -41,8 +41,9 @@ commands:
   serve_chat the chat app over what the lake has released
   export_dataset
              the curated pairs as a dataset for others: Parquet, chats, a plain list, a card
+  review     carry pairs to people and their decisions back: a sheet (CSV)
   copy       the lake's current parts into another lake, verified
-  prune      remove what nothing refers to any more
+  prune      remove what nothing refers to any more; --paper ID takes a paper out of everything
 
 `python -m jobs COMMAND --help` shows a command's options and settings."""
 
@@ -134,6 +135,9 @@ def _command(name: str, in_spark: bool) -> Callable[[list[str]], int]:
     if name == "export_dataset":
         export: Callable[[list[str]], int] = importlib.import_module("jobs.tuning.export_dataset").export_command
         return export
+    if name == "review":
+        review: Callable[[list[str]], int] = importlib.import_module("jobs.tuning.review").review_command
+        return review
     from jobs.core import copying, looking, planning, pruning, showing, walking
 
     commands: dict[str, Callable[[list[str]], int]] = {

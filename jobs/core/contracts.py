@@ -140,6 +140,10 @@ FIELDS: dict[str, Field] = {
     "taken_down_at": Field("timestamp", "when the paper was taken down, UTC", in_digest=False),
     "why": Field("string", "what the owner said of it; null if nothing", in_digest=False),
     "windows": Field("list<string>", "windows whose parts held the paper then, which are made anew", in_digest=False),
+    # reviews
+    "verdict": Field("string", "what a reviewer decided of the pair: `keep` or `drop`"),
+    "note": Field("string", "what the reviewer noted; null if nothing", in_digest=False),
+    "reviewed_at": Field("timestamp", "when the decision came in, UTC", in_digest=False),
     # rejects of a file
     "source": Field("string", "part of `snapshots` that holds the line"),
     "offset": Field("int64", "byte where the line begins"),
@@ -271,6 +275,14 @@ DATASETS: dict[str, Dataset] = {
             grain="source",
             key=("paper_id",),
             columns=_names("paper_id taken_down_at why windows"),
+            files=_TABLE,
+        ),
+        Dataset(
+            "reviews",
+            "what people decided about pairs, newest decision of each; question and answer are null unless edited",
+            grain="source",
+            key=("qa_id",),
+            columns=_names("qa_id paper_id verdict question answer note reviewed_at"),
             files=_TABLE,
         ),
         Dataset("questions", "the owner's own test questions and those that readers marked", grain="source"),

@@ -22,6 +22,7 @@ ROWS_ABOUT_PAPERS = {
     "indexes": ("passages.parquet",),
     "qa": ("rows.parquet", "refused.parquet"),
     "reports": ("rows.parquet",),
+    "reviews": ("rows.parquet",),
 }
 LEARNT_FILE = "papers.json"  # of an adapter
 RESTING_ON = ("adapters", "indexes", "qa")  # what models, reports and releases show or know papers by

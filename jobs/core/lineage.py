@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jobs.core import tables, takedowns
+from jobs.core import owned, tables, takedowns
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
 from jobs.core.holding import ROWS_ABOUT_PAPERS, Holding, paper_of
@@ -53,6 +53,10 @@ def of_pair(lake: Lake, part: Part, row: Row) -> Iterator[str]:
     """A pair, back: who asked by which prompt, what it rests on, and page, paper version and PDF of that."""
     fate = f"refused: {row['reason']}" if row.get("reason") else f"split={row.get('split') or 'not curated'}"
     yield f"pair {row['qa_id']} in {_place(part)} {fate}"
+    for review in (one for one in owned.rows_of(lake, "reviews") if one["qa_id"] == row["qa_id"]):
+        edited = [name for name in ("question", "answer") if review[name] is not None]
+        told = f"{review['verdict']}{' with edited ' + ' and '.join(edited) if edited else ''}"
+        yield f"  reviewed on {review['reviewed_at']:%Y-%m-%d}: {told}{': ' + review['note'] if review['note'] else ''}"
     yield f"  written by {row['teacher']}, prompt {row['prompt_version']}, type {row['question_type']}"
     for quote in row["evidence"] or []:
         yield f'  evidence "{quote}"'

@@ -120,6 +120,7 @@ QA_REASONS = {
     "duplicate": Reason("another pair of the same split asks the same question"),
     "near_duplicate": Reason("another pair of the same split asks nearly the same question"),
     "not_found_again": Reason("the question does not lead back to its passage, so it is too vague to train on"),
+    "reviewed_out": Reason("a reviewer dropped it"),
     "leak": Reason("a pair of another split, which is kept, asks the same or nearly the same question"),
 }
 

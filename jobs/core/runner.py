@@ -28,7 +28,7 @@ from jobs.core.windows import Window
 
 log = logging.getLogger(__name__)
 
-OPTIONAL_INPUTS = ("takedowns", "questions")
+OPTIONAL_INPUTS = ("takedowns", "reviews", "questions")
 
 
 @dataclass(frozen=True)

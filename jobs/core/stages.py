@@ -96,7 +96,16 @@ STAGES: dict[str, Stage] = {
             "all",
             "index",
         ),
-        Stage("curate_qa", "tuning", "python", ("drafts", "indexes"), ("qa",), "all", "student", ("split_salt",)),
+        Stage(
+            "curate_qa",
+            "tuning",
+            "python",
+            ("drafts", "indexes", "reviews"),
+            ("qa",),
+            "all",
+            "student",
+            ("split_salt",),
+        ),
         Stage(
             "train_student",
             "tuning",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jobs.core import takedowns
+from jobs.core import owned, takedowns
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import InputMissingError
 from jobs.core.holding import Holding
@@ -35,6 +35,8 @@ def take_down(lake: Lake, asked: Sequence[str], why: str | None, *, is_dry: bool
         )
     if paper_ids and not is_dry:
         takedowns.add(lake, {paper_id: windows.get(paper_id, ()) for paper_id in paper_ids}, why)
+        reviews = owned.rows_of(lake, "reviews")  # they quote the paper where a reviewer edited a pair
+        owned.publish(lake, "reviews", [row for row in reviews if row["paper_id"] not in paper_ids])
         log.info("taken down: %s", ", ".join(sorted(paper_ids)))
     return paper_ids
 

@@ -1,7 +1,7 @@
 """Keep the pairs that pass every check, split them by paper, and say of the others why not.
 
-Reads drafts, indexes. Writes qa: rows.parquet has the kept pairs, refused.parquet the others with their reason. A test
-question stays where one of another split asks the same, so nothing that is tested is trained on.
+Reads drafts, indexes (and reviews). Writes qa: rows.parquet has the kept pairs, refused.parquet the others with their
+reason. A test question stays where one of another split asks the same, so nothing that is tested is trained on.
 Run: python -m jobs curate_qa
 """
 
@@ -24,7 +24,7 @@ from jobs.retrieval import passages
 from jobs.retrieval.encoder import load_encoder
 from jobs.retrieval.index_view import View
 from jobs.retrieval.searcher import Searcher
-from jobs.tuning import duplicates, qa_checks, round_trip
+from jobs.tuning import duplicates, qa_checks, reviews, round_trip
 from jobs.tuning.duplicates import Asked
 from jobs.tuning.qa_checks import QA
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 REFUSED_FILE = "refused.parquet"
 ASKED_AT_ONCE = 256  # questions encoded together
 
@@ -70,13 +70,13 @@ class _Passages:
 
 
 def inputs(lake: Lake, part: str) -> list[tuple[Input, Part | None]]:
-    """The index, and of every window the newest complete set of shards; see `complete_sets`."""
+    """The index, the reviews, and of every window the newest complete set of shards; see `complete_sets`."""
     found = complete_sets(lake)
     drafts: list[tuple[Input, Part | None]] = [(one.as_input, one) for one in found]
     if not drafts:
         window = next(iter(lake.parts("chunks")), "WINDOW")
         drafts = [lake.input_of("drafts", f"{window}/0-of-1")]
-    return [*drafts, lake.input_of("indexes", part)]
+    return [*drafts, lake.input_of("indexes", part), *reviews.inputs_of(lake)]
 
 
 def complete_sets(lake: Lake) -> list[Part]:
@@ -108,18 +108,21 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
 
 
 def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part], index: Part) -> None:
-    known = _Passages.read(index)
+    known, decisions = _Passages.read(index), reviews.of_task(attempt.task)
     drafted = {row["qa_id"]: row for part in drafts for row in part.rows()}  # a paper that moved is in two windows
     rows = [_with_split(row, lake.definition.split_salt, known) for row in drafted.values()]
-    reasons = {row["qa_id"]: reason for row in rows if (reason := _reason(row, known)) is not None}
-    asked = _kept(rows, reasons)
+    rows = reviews.with_reviews(rows, decisions)
+    judged = {row["qa_id"]: reviews.overruled(row["qa_id"], _reason(row, known), decisions) for row in rows}
+    reasons = {qa_id: reason for qa_id, reason in judged.items() if reason is not None}
+    asked = _kept(rows, reasons, decisions)
     reasons |= _by_id(asked, duplicates.exact(asked))
-    asked = _kept(rows, reasons)
+    asked = _kept(rows, reasons, decisions)
     if asked:
         encoder = load_encoder(View.read(index).encoder, device=config.device)
         vectors = encoder.encode([one.question for one in asked])
         reasons |= _by_id(asked, duplicates.near(asked, vectors, config.near_duplicate_cosine))
-        reasons |= _not_found_again(config.round_trip_k, Searcher.open(index, encoder), rows, reasons)
+        tried = [row for row in rows if row["qa_id"] not in decisions]
+        reasons |= _not_found_again(config.round_trip_k, Searcher.open(index, encoder), tried, reasons)
     _write(attempt, rows, reasons)
 
 
@@ -145,8 +148,12 @@ def _reason(row: Row, known: _Passages) -> str | None:
     return None
 
 
-def _kept(rows: Sequence[Row], reasons: dict[str, str]) -> list[Asked]:
-    return [Asked(row["qa_id"], row["question"], row["split"]) for row in rows if row["qa_id"] not in reasons]
+def _kept(rows: Sequence[Row], reasons: dict[str, str], decisions: reviews.Decisions) -> list[Asked]:
+    return [
+        Asked(row["qa_id"], row["question"], row["split"], is_wanted=row["qa_id"] in decisions)
+        for row in rows
+        if row["qa_id"] not in reasons
+    ]
 
 
 def _by_id(asked: Sequence[Asked], refused: dict[int, str]) -> dict[str, str]:

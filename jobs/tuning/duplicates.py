@@ -19,16 +19,25 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Asked:
-    """A question in its split; `qa_id` decides which of two stays."""
+    """A question in its split; `qa_id` decides which of two stays.
+
+    One that is wanted by a reviewer stays before others, and beside others of its split that ask the same.
+    """
 
     qa_id: str
     question: str
     split: str
+    is_wanted: bool = False
 
 
 def in_order(asked: Sequence[Asked]) -> list[int]:
     """Places of the questions in the order in which they are kept."""
-    return sorted(range(len(asked)), key=lambda i: (SPLIT_ORDER.index(asked[i].split), asked[i].qa_id))
+
+    def rank(place: int) -> tuple[int, bool, str]:
+        one = asked[place]
+        return SPLIT_ORDER.index(one.split), not one.is_wanted, one.qa_id
+
+    return sorted(range(len(asked)), key=rank)
 
 
 def exact(asked: Sequence[Asked]) -> dict[int, str]:
@@ -37,10 +46,12 @@ def exact(asked: Sequence[Asked]) -> dict[int, str]:
     refused: dict[int, str] = {}
     for place in in_order(asked):
         words, split = normalised(asked[place].question), asked[place].split
-        if words in first:
-            refused[place] = "duplicate" if first[words] == split else "leak"
-        else:
+        if words not in first:
             first[words] = split
+        elif first[words] != split:
+            refused[place] = "leak"
+        elif not asked[place].is_wanted:
+            refused[place] = "duplicate"
     return refused
 
 
@@ -58,23 +69,20 @@ def near(asked: Sequence[Asked], vectors: np.ndarray, threshold: float = NEAR_CO
         block = ordered[start : start + _BLOCK]
         before = vectors[block] @ vectors[kept].T if kept else np.zeros((len(block), 0), np.float32)
         inside = vectors[block] @ vectors[block].T
-        n_before, here = len(kept), list[int]()  # `here`: places in the block that are kept
+        here = list[int]()  # places in the block that are kept
         for i, place in enumerate(block):
-            nearest = _nearest(before[i], inside[i, here], threshold)
-            if nearest is None:
+            similar = np.concatenate([before[i], inside[i, here]])
+            reason = _reason_beside(asked[place], [asked[kept[n]] for n in np.flatnonzero(similar > threshold)])
+            if reason is None:
                 here.append(i)
                 kept.append(place)
             else:
-                other = kept[nearest] if nearest < n_before else block[here[nearest - n_before]]
-                refused[place] = "near_duplicate" if asked[other].split == asked[place].split else "leak"
+                refused[place] = reason
     return refused
 
 
-def _nearest(before: np.ndarray, inside: np.ndarray, threshold: float) -> int | None:
-    """Place of the most similar kept question, those of earlier blocks first; None if all are below the threshold."""
-    import numpy as np
-
-    similar = np.concatenate([before, inside])
-    if not len(similar) or float(similar.max()) <= threshold:
-        return None
-    return int(similar.argmax())
+def _reason_beside(one: Asked, similar: Sequence[Asked]) -> str | None:
+    """Why a question is refused beside kept ones that ask nearly the same; None to keep it."""
+    if any(other.split != one.split for other in similar):
+        return "leak"
+    return "near_duplicate" if similar and not one.is_wanted else None
