@@ -1,4 +1,4 @@
-"""The front door: python -m jobs STAGE | run | plan | list | config | show | search | copy | prune."""
+"""The front door: python -m jobs STAGE | run | plan | list | config | show | search | review | copy | prune."""
 
 import sys
 
