@@ -135,7 +135,7 @@ FIELDS: dict[str, Field] = {
     "teacher": Field("string", "who wrote the pair: a name with its revision"),
     "prompt_version": Field("string", "name and hash of the prompt"),
     "split": Field("string", "train, validation or test, by paper"),
-    "scores": Field("list<score>", "checks of the pair with their values"),
+    "scores": Field("list<score>", "checks of the pair with their values; `difficulty_01`: see operations.md"),
     # takedowns
     "taken_down_at": Field("timestamp", "when the paper was taken down, UTC", in_digest=False),
     "why": Field("string", "what the owner said of it; null if nothing", in_digest=False),

@@ -24,7 +24,7 @@ from jobs.retrieval import passages
 from jobs.retrieval.encoder import load_encoder
 from jobs.retrieval.index_view import View
 from jobs.retrieval.searcher import Searcher
-from jobs.tuning import duplicates, qa_checks, reviews, round_trip
+from jobs.tuning import difficulty, duplicates, qa_checks, reviews, round_trip
 from jobs.tuning.duplicates import Asked
 from jobs.tuning.qa_checks import QA
 
@@ -46,6 +46,11 @@ class Config:
 
     near_duplicate_cosine: float = setting(
         duplicates.NEAR_COSINE, "cosine above which two questions count as the same", affects_rows=True
+    )
+    near_duplicate_jaccard: float = setting(
+        duplicates.NEAR_JACCARD,
+        "share of common word triples from which on two pairs are the same",
+        affects_rows=True,
     )
     round_trip_k: int = setting(
         5, "first passages, by words or vectors, of which one must be a train question's own; 0: any", affects_rows=True
@@ -109,20 +114,26 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
 
 def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part], index: Part) -> None:
     known, decisions = _Passages.read(index), reviews.of_task(attempt.task)
-    drafted = {row["qa_id"]: row for part in drafts for row in part.rows()}  # a paper that moved is in two windows
-    rows = [_with_split(row, lake.definition.split_salt, known) for row in drafted.values()]
+    salt = lake.definition.split_salt
+    drafted = (row for part in drafts for row in part.rows())
+    rows = duplicates.under_own_ids(drafted, lambda paper_id: split_of(salt, paper_id))
+    rows = [_with_split(row, salt, known) for row in rows]
     rows = reviews.with_reviews(rows, decisions)
     judged = {row["qa_id"]: reviews.overruled(row["qa_id"], _reason(row, known), decisions) for row in rows}
     reasons = {qa_id: reason for qa_id, reason in judged.items() if reason is not None}
     asked = _kept(rows, reasons, decisions)
     reasons |= _by_id(asked, duplicates.exact(asked))
     asked = _kept(rows, reasons, decisions)
+    reasons |= _by_id(asked, duplicates.nearly_worded(asked, config.near_duplicate_jaccard))
+    asked = _kept(rows, reasons, decisions)
     if asked:
         encoder = load_encoder(View.read(index).encoder, device=config.device)
         vectors = encoder.encode([one.question for one in asked])
         reasons |= _by_id(asked, duplicates.near(asked, vectors, config.near_duplicate_cosine))
+        searcher = Searcher.open(index, encoder)
         tried = [row for row in rows if row["qa_id"] not in decisions]
-        reasons |= _not_found_again(config.round_trip_k, Searcher.open(index, encoder), tried, reasons)
+        reasons |= _not_found_again(config.round_trip_k, searcher, tried, reasons)
+        rows = _with_difficulty(searcher, rows, reasons)
     _write(attempt, rows, reasons)
 
 
@@ -150,7 +161,7 @@ def _reason(row: Row, known: _Passages) -> str | None:
 
 def _kept(rows: Sequence[Row], reasons: dict[str, str], decisions: reviews.Decisions) -> list[Asked]:
     return [
-        Asked(row["qa_id"], row["question"], row["split"], is_wanted=row["qa_id"] in decisions)
+        Asked(row["qa_id"], row["question"], row["split"], row["qa_id"] in decisions, row["answer"])
         for row in rows
         if row["qa_id"] not in reasons
     ]
@@ -172,6 +183,22 @@ def _not_found_again(k: int, searcher: Searcher, rows: Sequence[Row], refused: d
                 found[row["qa_id"]] = "not_found_again"
         progress.step(len(block))
     return found
+
+
+def _with_difficulty(searcher: Searcher, rows: Sequence[Row], refused: dict[str, str]) -> list[Row]:
+    """Rows with the kept pairs' difficulty among their scores."""
+    kept = [row for row in rows if row["qa_id"] not in refused]
+    found: dict[str, float] = {}
+    for start in range(0, len(kept), ASKED_AT_ONCE):
+        block = kept[start : start + ASKED_AT_ONCE]
+        for row, query in zip(block, searcher.to_queries([row["question"] for row in block]), strict=True):
+            rank = difficulty.rank_by_words(searcher, query, row["chunk_ids"])
+            found[row["qa_id"]] = difficulty.difficulty_01(rank, row["answer"], row["evidence"] or [])
+    return [row | {"scores": [*row["scores"], *_score(found.get(row["qa_id"]))]} for row in rows]
+
+
+def _score(value: float | None) -> list[Row]:
+    return [] if value is None else [{"name": difficulty.SCORE, "value": value}]
 
 
 def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> None:

@@ -1,17 +1,21 @@
-"""Questions that are asked twice, word by word or nearly, within a split and across splits."""
+"""Pairs that are there twice, within a split and across splits: word by word, nearly, or in other words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from jobs.tuning.minhash import NearTexts, Sketch
 from jobs.tuning.qa_checks import normalised
 
 if TYPE_CHECKING:
     import numpy as np
 
 NEAR_COSINE = 0.92
+# Of the word triples of question and answer together: two of 35 words may differ. The entity alone in a short question
+# of two with answers of their own stays below 0.4.
+NEAR_JACCARD = 0.6
 # Test questions stay and those of the other splits give way, so that nothing is trained on that is tested.
 SPLIT_ORDER = ("test", "validation", "train")
 _BLOCK = 1024
@@ -28,6 +32,7 @@ class Asked:
     question: str
     split: str
     is_wanted: bool = False
+    answer: str = ""
 
 
 def in_order(asked: Sequence[Asked]) -> list[int]:
@@ -52,6 +57,20 @@ def exact(asked: Sequence[Asked]) -> dict[int, str]:
             refused[place] = "leak"
         elif not asked[place].is_wanted:
             refused[place] = "duplicate"
+    return refused
+
+
+def nearly_worded(asked: Sequence[Asked], threshold: float = NEAR_JACCARD) -> dict[int, str]:
+    """Place -> reason of pairs that share that many word triples, question and answer together, with a kept one."""
+    texts = NearTexts(threshold)
+    refused: dict[int, str] = {}
+    for place in in_order(asked):
+        sketch = Sketch.of(normalised(f"{asked[place].question} {asked[place].answer}"))
+        reason = _reason_beside(asked[place], [asked[other] for other in texts.close_to(sketch)])
+        if reason is None:
+            texts.add(place, sketch)
+        else:
+            refused[place] = reason
     return refused
 
 
@@ -86,3 +105,20 @@ def _reason_beside(one: Asked, similar: Sequence[Asked]) -> str | None:
     if any(other.split != one.split for other in similar):
         return "leak"
     return "near_duplicate" if similar and not one.is_wanted else None
+
+
+def under_own_ids(rows: Iterable[dict[str, Any]], split_of: Callable[[str], str]) -> list[dict[str, Any]]:
+    """Each pair once. Of a text that stands under several papers there is one pair for each, with the same `qa_id`.
+
+    The one of the split that stays keeps it; the others get one with their paper in it, so that each is counted and
+    refused like any other pair that asks the same. A paper that moved is in two windows, and counts once.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["qa_id"], {})[row["paper_id"]] = row
+    made = []
+    for qa_id, by_paper in found.items():
+        papers = sorted(by_paper, key=lambda paper_id: (SPLIT_ORDER.index(split_of(paper_id)), paper_id))
+        made.append(by_paper[papers[0]])
+        made += [by_paper[paper_id] | {"qa_id": f"{qa_id}@{paper_id}"} for paper_id in papers[1:]]
+    return made
