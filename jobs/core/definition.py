@@ -135,7 +135,7 @@ def read_ids(words: tuple[str, ...]) -> tuple[str, ...]:
             lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
             ids.update(line for line in lines if line)
         elif path.suffix in (".txt", ".csv", ".ids"):
-            raise UsageError(f"--ids {word}: no such file. Expected a file with one arXiv id a line, or ids.")
+            raise UsageError(f"{word}: no such file. Expected a file with one arXiv id a line, or ids.")
         else:
             ids.add(word)
     return tuple(sorted(ids))

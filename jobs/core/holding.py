@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from jobs.core import tables
@@ -48,9 +48,9 @@ class Holding:
         """As `of`, for the folder of a published part."""
         return self.of(Part(folder, Manifest.read(folder))) if self.paper_ids else self.paper_ids
 
-    def current(self) -> Iterator[tuple[Part, frozenset[str]]]:
-        """Every current part that holds some of the papers, in the pipeline's order."""
-        for dataset in DATASETS:
+    def current(self, datasets: Iterable[str] = tuple(DATASETS)) -> Iterator[tuple[Part, frozenset[str]]]:
+        """Every current part of the datasets that holds some of the papers."""
+        for dataset in datasets if self.paper_ids else ():
             for name in self._lake.parts(dataset):
                 part = self._lake.current(dataset, name)
                 if part is not None and (found := self.of(part)):
@@ -60,7 +60,7 @@ class Holding:
         dataset = part.manifest.dataset
         for name in ROWS_ABOUT_PAPERS.get(dataset, ()):
             if name in part.manifest.files:
-                yield from self.paper_ids & papers_in(part.file(name))
+                yield from self.paper_ids & papers_in(part.file(name, by_size=True))  # its pages have checksums
         if dataset == "adapters" and LEARNT_FILE in part.manifest.files:
             yield from self.paper_ids & set(json.loads(part.file(LEARNT_FILE).read_bytes())["papers"])
         if dataset in ("models", "reports", "releases"):

@@ -44,9 +44,8 @@ def prune_command(argv: list[str]) -> int:
     parser = lake_parser("prune")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument("--keep-pdfs", choices=("always", "until_extracted"), help="when a PDF may go")
-    parser.add_argument(
-        "--paper", metavar="ID", action="append", default=[], help="take this paper down, for good; may be repeated"
-    )
+    told = "take this paper down, for good, or those of a file, one a line; may be repeated"
+    parser.add_argument("--paper", metavar="ID", action="append", default=[], help=told)
     parser.add_argument("--why", metavar="TEXT", help="with --paper: what is noted beside it")
     options = parser.parse_args(argv[1:])
     if options.why and not options.paper:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.core import owned, takedowns
 from jobs.core.contracts import DATASETS
+from jobs.core.definition import read_ids
 from jobs.core.errors import InputMissingError
 from jobs.core.holding import Holding
 from jobs.core.lake import Lake, Part
@@ -23,7 +24,7 @@ _VERSION = re.compile(r"v[1-9][0-9]*$")
 
 def take_down(lake: Lake, asked: Sequence[str], why: str | None, *, is_dry: bool) -> frozenset[str]:
     """Note the papers as taken down; their ids are returned. Raises InputMissingError for one that is not there."""
-    paper_ids = frozenset(map(paper_id_of, asked))
+    paper_ids = frozenset(map(paper_id_of, read_ids(tuple(asked))))
     windows: dict[str, set[str]] = {}
     for part, found in Holding(lake, paper_ids).current():
         for paper_id in found:
@@ -48,9 +49,8 @@ def paper_id_of(text: str) -> str:
 
 def to_withdraw(lake: Lake, gone: Holding) -> Iterator[Path]:
     """Folders of current parts that may be current no longer, as they hold a paper of `gone`."""
-    for part, _ in gone.current():
-        dataset = part.manifest.dataset
-        if dataset in WITHDRAWN or (dataset == "drafts" and _is_replaced(lake, gone, part)):
+    for part, _ in gone.current((*WITHDRAWN, "drafts")):
+        if part.manifest.dataset != "drafts" or _is_replaced(lake, gone, part):
             yield part.folder
 
 

@@ -61,6 +61,12 @@ def test_paper_is_noted_with_its_windows_and_why_however_it_is_written(two: Lake
     assert row["taken_down_at"].utcoffset().total_seconds() == 0
 
 
+def test_papers_of_a_file_are_taken_down_together(two: Lake, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").write_text(f"# asked for\n{PAPER}v1\n\n{OTHER}\n")
+    prune(two, "--paper", str(tmp_path / "out.txt"))
+    assert takedowns.taken_down(two) == {PAPER, OTHER}
+
+
 def test_unknown_paper_is_66_and_changes_nothing(two: Lake) -> None:
     before = snapshot_of(two.root)
     with pytest.raises(InputMissingError, match=r"2401\.99999: no current part of .* `python -m jobs show ID`"):

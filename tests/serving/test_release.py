@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.core import takedowns
 from jobs.core.errors import ContractError, InputMissingError, IntegrityError, JobError
 from jobs.core.lake import Lake
 from jobs.serving.served import Served
@@ -85,6 +86,26 @@ def test_request_keeps_its_release_while_another_takes_over(lake: Lake) -> None:
     assert mine is not None
     served.load(house.publish_unseen(lake, [BM25]))
     assert mine.answer("What does NF4 stand for?").citations[0].paper_id == NF4["paper_id"]
+
+
+def test_paper_that_is_taken_down_is_found_no_more(lake: Lake) -> None:
+    release_id = house.publish_release(lake, SECOND)
+    served = served_over(lake)
+    takedowns.add(lake, {NF4["paper_id"]: []}, None)
+    served.follow()
+    release = served.release
+    assert release is not None
+    assert release.release_id == release_id
+    assert {passage.paper_id for passage in release.search("What does NF4 stand for?").passages} == {BM25["paper_id"]}
+    assert served.reloads == {"ok": 1, "failed": 0}, "nothing is loaded anew for it"
+
+
+def test_app_that_starts_later_finds_it_no_more_either(lake: Lake) -> None:
+    house.publish_release(lake, FIRST)
+    takedowns.add(lake, {NF4["paper_id"]: []}, None)
+    release = served_over(lake).release
+    assert release is not None
+    assert release.search("What does NF4 stand for?").passages == ()
 
 
 def break_index(lake: Lake, release_id: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs.core import pruning
+from jobs.core import pruning, takedowns
 from jobs.core.config import REPOSITORY
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part, PartTask
@@ -27,6 +27,7 @@ from jobs.core.manifest import Counts
 from jobs.serving import deploying, merge, merge_and_deploy
 from jobs.serving.release import SearcherOpener
 from jobs.serving.speaker import SpeakerOpener
+from jobs.tuning.learnt import Learnt
 from tests.serving import house as serving_house
 from tests.tuning import tuning_house as house
 
@@ -110,6 +111,14 @@ def test_accepted_student_is_merged_and_offered_beside_quotes(lake: Lake) -> Non
     release = lake.current("releases", "all")
     assert release is not None
     assert {"report.json", "report.html"} <= set(release.manifest.files)
+
+
+def test_student_that_learnt_from_a_paper_taken_down_is_released_no_more(lake: Lake) -> None:
+    report(lake)
+    assert deploy(lake)["adapter"]
+    takedowns.add(lake, {min(Learnt.read(adapter_of(lake)).papers): [house.WINDOW]}, None)
+    facts = deploy(lake)
+    assert (facts["serves"], facts["adapter"], facts["model"]) == (["quoted"], None, None)
 
 
 def test_model_is_whole_with_its_card(lake: Lake) -> None:

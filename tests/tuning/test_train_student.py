@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobs.core import takedowns
 from jobs.core.config import load_profile
 from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Lake, Part
@@ -173,6 +174,17 @@ def test_warm_start_carries_the_papers_of_the_adapter_before(trained: Lake) -> N
     after = adapter_of(trained)
     assert after.manifest.previous == before.manifest.key
     assert learnt.Learnt.read(after).papers >= learnt.Learnt.read(before).papers
+
+
+def test_nothing_is_learnt_from_a_paper_that_was_taken_down_nor_begun_from_what_learnt(trained: Lake) -> None:
+    before = learnt.Learnt.read(adapter_of(trained)).papers
+    gone = sorted(before)[0]
+    takedowns.add(trained, {gone: [house.WINDOW]}, None)  # index and pairs hold it still, as between two runs
+    house.make(trained, "train_student", **QUICK, warm_start=True, retrain_after_new_pairs=0)
+    after = adapter_of(trained)
+    assert after.manifest.taken_over == 0
+    assert gone not in learnt.Learnt.read(after).papers
+    assert after.manifest.counts.dropped["taken_down"] == 2
 
 
 def test_length_of_training_is_no_time() -> None:
