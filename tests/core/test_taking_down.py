@@ -167,3 +167,14 @@ def test_without_takedowns_no_part_is_opened(two: Lake) -> None:
     for path in two.root.rglob("rows.parquet"):
         path.unlink()
     prune(two)
+
+
+@pytest.mark.parametrize(("has_drafts", "end"), [(False, " --goal index"), (True, "")])
+def test_command_that_finishes_asks_for_no_more_than_the_lake_has(
+    two: Lake, capsys: pytest.CaptureFixture[str], has_drafts: bool, end: str
+) -> None:
+    if has_drafts:
+        publish(two, "drafts", "pairs", [], part=f"{WINDOWS[0]}/0-of-1")
+    prune(two, "--paper", PAPER)
+    line = f"finish with: python -m jobs run --lake {two.root} --window {WINDOWS[0]}{end}"
+    assert line in capsys.readouterr().out.splitlines()
