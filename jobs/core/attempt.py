@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable
+from jobs.core.disk import WORK
 from jobs.core.errors import ContractError, IntegrityError
 from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Counts, Manifest, result_key
-from jobs.core.part import Part, PartTask, remove_part
+from jobs.core.part import PartTask, part_at, remove_part
 
 if TYPE_CHECKING:
     from jobs.core.lake import Lake
 
 log = logging.getLogger(__name__)
-
-CURRENT_FILE = "CURRENT"
 
 
 class Attempt:
@@ -36,14 +35,19 @@ class Attempt:
         # Called with the published folder and its key before CURRENT moves; an error leaves CURRENT where it is.
         self.before_pointer: Callable[[Path, str], None] | None = None
         self._manifest: Manifest | None = None
+        self._work = part_folder / WORK / task.request_key[:KEY_LENGTH]
+        self.gather()
         self._begun_at = time.monotonic()
 
     @property
     def work(self) -> Path:
         """A folder for batches and checkpoints that outlives a kill; removed once the part is published."""
-        folder = self._part_folder / "_work" / self.task.request_key[:KEY_LENGTH]
-        durable.make_dirs(folder)
-        return folder
+        durable.make_dirs(self._work)
+        return self._work
+
+    def gather(self) -> None:
+        """Have in `work` the batches that other machines put on the store: writers that died, executors of ours."""
+        self._lake.disk.pull(self._work)
 
     def finish(
         self,
@@ -93,16 +97,16 @@ class Attempt:
         made = self._manifest
         durable.write_atomic(self.folder / MANIFEST_FILE, made.to_json())
         target = self._part_folder / made.key[:KEY_LENGTH]
-        self._lake.refuse_if_moved(self.task)
+        seen = self._lake.refuse_if_moved(self.task)
         # An earlier attempt with this key was published and then left, or died before it moved CURRENT.
-        if target.exists():
+        if self._lake.disk.is_begun(target):
             self._replace(target)
         else:
-            durable.publish_dir(self.folder, target)
+            self._lake.disk.place(self.folder, target)
         if self.before_pointer is not None:
             self.before_pointer(target, made.key)
-        durable.write_atomic(self._part_folder / CURRENT_FILE, f"{made.key}\n".encode())
-        self._clear_work()
+        self._lake.move_pointer(made.dataset, made.part, made.key, seen)
+        self._lake.disk.remove(self._part_folder / WORK)
 
     def discard(self) -> None:
         """Remove what is left of the attempt; after a publish there is nothing."""
@@ -112,11 +116,11 @@ class Attempt:
     def _replace(self, target: Path) -> None:
         """Keep the folder that has our key if it is whole, else put ours in its place."""
         try:
-            Part(target, Manifest.read(target)).verify()
+            part_at(target).verify()
         except IntegrityError as error:
             log.warning("%s is damaged and is made again: %s", target, error)
             remove_part(target)
-            durable.publish_dir(self.folder, target)
+            self._lake.disk.place(self.folder, target)
 
     def _list_files(self) -> dict[str, dict[str, Any]]:
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
@@ -127,8 +131,3 @@ class Attempt:
             }
             for path in paths
         }
-
-    def _clear_work(self) -> None:
-        work = self._part_folder / "_work"
-        if work.is_dir():
-            durable.remove_tree(work)

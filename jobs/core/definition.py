@@ -18,6 +18,7 @@ from typing import Any
 from jobs.core import durable
 from jobs.core.config import REPOSITORY, Settings, setting
 from jobs.core.errors import ContractError, UsageError
+from jobs.core.mirror import disk_of
 from jobs.core.windows import GRIDS
 
 LAKE_FILE = "LAKE.json"
@@ -100,20 +101,20 @@ class LakeFile:
         )
 
 
-def read_lake_file(root: Path) -> LakeFile | None:
-    """LAKE.json of a lake, or None if the folder is no lake yet. Raises ContractError if it cannot be understood."""
-    path = root / LAKE_FILE
-    if not path.is_file():
+def read_lake_file(address: Path | str) -> LakeFile | None:
+    """LAKE.json of a lake, or None if there is no lake yet. Raises ContractError if it cannot be understood."""
+    seen = disk_of(address).look(LAKE_FILE)
+    if seen is None:
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = json.loads(seen.content)
         definition = Definition(**_tuples(content["definition"]))
         source = Source(**content["source"])
         return LakeFile(content["name"], definition, source, content["profile"])
     except (ValueError, KeyError, TypeError) as error:
         raise ContractError(
-            f"{path} cannot be read as a lake's definition ({error!r}). Expected what `python -m jobs` wrote. "
-            "Restore it from a copy, or start another lake."
+            f"{address}/{LAKE_FILE} cannot be read as a lake's definition ({error!r}). Expected what `python -m jobs` "
+            "wrote. Restore it from a copy, or start another lake."
         ) from error
 
 

@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jobs.core.errors import IntegrityError, LockedError
 
@@ -72,9 +72,16 @@ def make_dirs(folder: Path) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a small file: readers see the old content or the new, also after a power cut."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the block ends; an exception leaves what was there."""
     with _beside(path) as temporary:
         with temporary.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         _rename(temporary, path)

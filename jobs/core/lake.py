@@ -1,11 +1,12 @@
-"""Datasets on disk: immutable parts behind a pointer, one writer each, nothing visible until it is whole.
+"""Datasets: immutable parts behind a pointer, one writer each, nothing visible until it is whole.
 
     <dataset>/<part>/<key12>/…, _MANIFEST.json   immutable
     <dataset>/<part>/CURRENT                     the key; replaced atomically, last
     <dataset>/<part>/_attempts/<uuid>/           a writing that is not finished; stale when the part's lock is free
     <dataset>/<part>/_work/<key12>/              batches and checkpoints that the next attempt takes over
 
-With attempt.py the only file that knows where a dataset lies.
+With attempt.py the only file that knows where a dataset lies; whether on a disk or a store is what `disk.py` and
+`mirror.py` know.
 """
 
 from __future__ import annotations
@@ -21,19 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from jobs.core import durable, tables
-from jobs.core.attempt import CURRENT_FILE, Attempt
+from jobs.core.attempt import Attempt
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import LAKE_FILE, Definition, LakeFile, read_lake_file
-from jobs.core.errors import (
-    ContractError,
-    DiskFullError,
-    InputMissingError,
-    IntegrityError,
-    SupersededError,
-    UsageError,
-)
-from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Input, Manifest
-from jobs.core.part import Part, PartTask, remove_part
+from jobs.core.disk import Disk
+from jobs.core.errors import ContractError, DiskFullError, InputMissingError, IntegrityError, SupersededError
+from jobs.core.manifest import CURRENT_FILE, KEY_LENGTH, LOCK_FILE, MANIFEST_FILE, Input
+from jobs.core.mirror import PDF_FILES, disk_of
+from jobs.core.part import Part, PartTask, part_at, remove_part
+from jobs.core.store import Seen
 
 __all__ = [
     "CURRENT_FILE",
@@ -43,14 +40,13 @@ __all__ = [
     "Lake",
     "Part",
     "PartTask",
-    "refuse_object_store",
+    "part_at",
     "remove_part",
 ]
 
 log = logging.getLogger(__name__)
 
 SEEN_FILE = "SEEN.json"
-LOCK_FILE = ".lock"
 LOCK_WAIT_S = 60.0
 _POINTER = re.compile(rb"[0-9a-f]{64}\n?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -58,11 +54,21 @@ _ABSENT = Input("", "", tables.EMPTY_DIGEST)
 
 
 class Lake:
-    """A folder of datasets about one thing (its definition)."""
+    """Datasets about one thing (its definition). `root` is their folder on this machine, `address` names the lake."""
 
-    def __init__(self, root: Path, lake_file: LakeFile) -> None:
-        self.root = root
+    def __init__(self, root: Path | str, lake_file: LakeFile) -> None:
+        self.disk: Disk = disk_of(root)
         self.lake_file = lake_file
+
+    @property
+    def root(self) -> Path:
+        """The folder of the lake, or of its mirror on this machine."""
+        return self.disk.root
+
+    @property
+    def address(self) -> str:
+        """What `--lake` names the lake by: its folder, or its store."""
+        return self.disk.address
 
     @property
     def definition(self) -> Definition:
@@ -70,23 +76,21 @@ class Lake:
         return self.lake_file.definition
 
     @classmethod
-    def open(cls, root: Path) -> Lake:
+    def open(cls, address: Path | str) -> Lake:
         """An existing lake. Raises InputMissingError if there is none."""
-        refuse_object_store(str(root))
-        lake_file = read_lake_file(root)
+        lake_file = read_lake_file(address)
         if lake_file is None:
+            address = disk_of(address).address
             raise InputMissingError(
-                f"{root} is no lake: it has no {LAKE_FILE}. Make one with: python -m jobs run --lake {root} …"
+                f"{address} is no lake: it has no {LAKE_FILE}. Make one with: python -m jobs run --lake {address} …"
             )
-        return cls(root, lake_file)
+        return cls(address, lake_file)
 
     @classmethod
-    def create(cls, root: Path, lake_file: LakeFile) -> Lake:
+    def create(cls, address: Path | str, lake_file: LakeFile) -> Lake:
         """Write LAKE.json (anew, if it is there) and open the lake."""
-        refuse_object_store(str(root))
-        durable.make_dirs(root)
-        durable.write_atomic(root / LAKE_FILE, lake_file.to_json())
-        return cls(root, lake_file)
+        disk_of(address).write(LAKE_FILE, lake_file.to_json())
+        return cls(address, lake_file)
 
     def part_folder(self, dataset: str, part: str) -> Path:
         """The folder of a part, whether or not it has been published."""
@@ -94,16 +98,18 @@ class Lake:
             raise ContractError(f"{dataset!r} is no dataset. Expected one of: {', '.join(DATASETS)}.")
         return self.root / dataset / part
 
+    def has_pdf(self, path: str) -> bool:
+        """Whether the lake has this file of `pdf_files`."""
+        return self.disk.has(f"{PDF_FILES}/{path}")
+
     @property
     def pdf_files(self) -> Path:
         """Where the PDFs themselves lie, shared by all windows; `pdfs` rows name them by `path`."""
-        return self.root / "pdfs" / "_files"
+        return self.root / PDF_FILES
 
     def parts(self, dataset: str) -> list[str]:
         """Names of the published parts of a dataset, sorted."""
-        folder = self.root / dataset
-        found = [*folder.glob(f"*/{CURRENT_FILE}"), *folder.glob(f"*/*/{CURRENT_FILE}")]
-        return sorted(path.parent.relative_to(folder).as_posix() for path in found)
+        return self.disk.published(dataset)
 
     def current(self, dataset: str, part: str) -> Part | None:
         """The published part, or None. Raises IntegrityError if its pointer names nothing readable."""
@@ -112,22 +118,28 @@ class Lake:
 
     def current_key(self, dataset: str, part: str) -> str | None:
         """The key that CURRENT holds, or None. Raises IntegrityError if it holds something else."""
-        pointer = self.part_folder(dataset, part) / CURRENT_FILE
-        try:
-            content = pointer.read_bytes()
-        except FileNotFoundError:
-            return None
-        if not _POINTER.fullmatch(content):
+        seen = self.pointer(dataset, part)
+        return None if seen is None else seen.content.decode().strip()
+
+    def pointer(self, dataset: str, part: str) -> Seen | None:
+        """CURRENT itself, for whoever will move it. Raises IntegrityError if it holds no key."""
+        name = self._name(dataset, part, CURRENT_FILE)
+        seen = self.disk.look(name)
+        if seen is not None and not _POINTER.fullmatch(seen.content):
             raise IntegrityError(
-                f"{pointer} holds {content[:80]!r}. Expected a key, 64 hexadecimal digits. Remove the file and run the "
-                "part's stage again, or copy the part from another lake."
+                f"{self.address}/{name} holds {seen.content[:80]!r}. Expected a key, 64 hexadecimal digits. Remove it "
+                "and run the part's stage again, or copy the part from another lake."
             )
-        return content.decode().strip()
+        return seen
+
+    def _name(self, dataset: str, part: str, file: str) -> str:
+        return (self.part_folder(dataset, part) / file).relative_to(self.root).as_posix()
 
     def published(self, dataset: str, part: str, key: str) -> Part:
         """The part with this key, current or not. Raises IntegrityError if it is not there or not itself."""
         folder = self.part_folder(dataset, part) / key[:KEY_LENGTH]
-        manifest = Manifest.read(folder)
+        found = part_at(folder)
+        manifest = found.manifest
         if manifest.key != key:
             raise IntegrityError(
                 f"{folder} holds key {manifest.key}, expected {key}. Remove CURRENT and run its stage again."
@@ -137,19 +149,19 @@ class Lake:
                 f"{folder} has contract version {manifest.contract_version}, which this program no longer reads. "
                 f"Make it again with: python -m jobs {manifest.stage} --upgrade"
             )
-        return Part(folder, manifest)
+        return found
 
     def has(self, dataset: str, part: str, key: str) -> bool:
         """Whether a part with this key was published, current or not."""
-        return (self.part_folder(dataset, part) / key[:KEY_LENGTH] / MANIFEST_FILE).is_file()
+        return self.disk.has(self._name(dataset, part, f"{key[:KEY_LENGTH]}/{MANIFEST_FILE}"))
 
     def whole_key(self, dataset: str, part: str, digits: str) -> str:
         """The key of a published part, current or not, from its first 12 digits. Raises InputMissingError."""
         if not re.fullmatch(rf"[0-9a-f]{{{KEY_LENGTH}}}", digits):
             raise InputMissingError(f"{digits[:80]!r} is no key. Expected {KEY_LENGTH} hexadecimal digits.")
         if not self.has(dataset, part, digits):
-            raise InputMissingError(f"{dataset}/{part}/{digits} is not in this lake ({self.root}).")
-        return Manifest.read(self.part_folder(dataset, part) / digits).key
+            raise InputMissingError(f"{dataset}/{part}/{digits} is not in this lake ({self.address}).")
+        return part_at(self.part_folder(dataset, part) / digits).manifest.key
 
     def point(self, dataset: str, part: str, key: str) -> None:
         """Make a part that was published before current again (a setting changed back).
@@ -158,21 +170,25 @@ class Lake:
         """
         folder = self.part_folder(dataset, part)
         with durable.locked(folder / LOCK_FILE, LOCK_WAIT_S):
+            seen = self.pointer(dataset, part)
+            self.disk.forget(folder / key[:KEY_LENGTH])  # others will read what the store has of it
             self.published(dataset, part, key).verify()
-            durable.write_atomic(folder / CURRENT_FILE, f"{key}\n".encode())
+            self.move_pointer(dataset, part, key, seen)
+
+    def move_pointer(self, dataset: str, part: str, key: str, seen: Seen | None) -> None:
+        """Make a key current that is whole. Raises SupersededError if CURRENT is no longer what was seen."""
+        if not self.disk.swap(self._name(dataset, part, CURRENT_FILE), f"{key}\n".encode(), seen):
+            raise _superseded(dataset, part)
 
     def seen(self, dataset: str, part: str) -> dict[str, Any]:
         """What a fetch stage noted of its source when it last looked; empty if it never did. Decides no rows."""
-        try:
-            noted: dict[str, Any] = json.loads((self.part_folder(dataset, part) / SEEN_FILE).read_bytes())
-        except FileNotFoundError:
-            return {}
+        seen = self.disk.look(self._name(dataset, part, SEEN_FILE))
+        noted: dict[str, Any] = json.loads(seen.content) if seen else {}
         return noted
 
     def note_seen(self, dataset: str, part: str, noted: dict[str, Any]) -> None:
         """Remember how the source looked, so that the next run can tell cheaply whether it changed."""
-        durable.make_dirs(self.part_folder(dataset, part))
-        durable.write_atomic(self.part_folder(dataset, part) / SEEN_FILE, durable.pretty_json(noted))
+        self.disk.write(self._name(dataset, part, SEEN_FILE), durable.pretty_json(noted))
 
     def input_of(self, dataset: str, part: str) -> tuple[Input, Part | None]:
         """A part as an input, with the part itself; one that was never made has the digest of zero rows."""
@@ -200,13 +216,12 @@ class Lake:
             finally:
                 attempt.discard()
 
-    def refuse_if_moved(self, task: PartTask) -> None:
-        """Raise SupersededError if another process published the part since the task was planned."""
-        if self.current_key(task.dataset, task.part) != task.seen_key:
-            raise SupersededError(
-                f"{task.dataset}/{task.part} was published by another process since this one looked. Nothing was "
-                "written; run the stage again: it may find its work done."
-            )
+    def refuse_if_moved(self, task: PartTask) -> Seen | None:
+        """CURRENT as it is. Raises SupersededError if another process published the part since the task was planned."""
+        seen = self.pointer(task.dataset, task.part)
+        if (seen.content.decode().strip() if seen else None) != task.seen_key:
+            raise _superseded(task.dataset, task.part)
+        return seen
 
     @contextlib.contextmanager
     def _telling_a_full_disk(self, folder: Path) -> Iterator[None]:
@@ -218,7 +233,7 @@ class Lake:
             free_gb = shutil.disk_usage(self.root).free / 1e9
             raise DiskFullError(
                 f"{folder}: {error.strerror or error}, {free_gb:.2f} GB are free. What was published stands. Make room "
-                f"(python -m jobs prune --lake {self.root}) and run the stage again."
+                f"(python -m jobs prune --lake {self.address}) and run the stage again."
             ) from error
 
     def _sweep_attempts(self, folder: Path) -> None:
@@ -230,10 +245,8 @@ class Lake:
                 durable.remove_tree(stale)
 
 
-def refuse_object_store(root: str) -> None:
-    """Raise UsageError for a lake address that this version cannot write durably."""
-    if "://" in root or ":/" in root:
-        raise UsageError(
-            f"Lake {root}: a lake on an object store is not part of this version yet. Expected a local folder, or one "
-            "that every machine mounts at the same path."
-        )
+def _superseded(dataset: str, part: str) -> SupersededError:
+    return SupersededError(
+        f"{dataset}/{part} was published by another process since this one looked. Nothing of it was changed; run the "
+        "stage again: it may find its work done."
+    )

@@ -1,4 +1,7 @@
-"""What lies in a lake's folders beside what CURRENT names: parts that were begun, attempts, work, PDFs."""
+"""What lies in a lake's folders beside what CURRENT names: parts that were begun, attempts, work, PDFs.
+
+Of a lake on a store they show it after `Disk.refresh`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Any
 
 from jobs.core import durable
 from jobs.core.errors import IntegrityError
-from jobs.core.lake import CURRENT_FILE, LOCK_FILE, Lake, Part
-from jobs.core.manifest import KEY_LENGTH
+from jobs.core.lake import Lake, Part
+from jobs.core.manifest import CURRENT_FILE, KEY_LENGTH, LOCK_FILE
 
-ATTEMPTS, WORK = "_attempts", "_work"
+ATTEMPTS = "_attempts"
 _KEY_FOLDER = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,6 @@ from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition, Source, read_lake_file
 from jobs.core.errors import EXIT_DONE
 from jobs.core.lake import Lake, Part
-from jobs.core.listing import files
 from jobs.core.manifest import Counts
 from jobs.core.planning import benchmarked_rates, seconds_for
 from jobs.core.request import DEFAULT_PROFILE, parse_settings
@@ -27,7 +25,7 @@ def list_command(argv: list[str]) -> int:
     """One line a dataset: parts, rows, bytes, seconds that it took and that were forecast, counters."""
     lake = _open(lake_parser("list").parse_args(argv[1:]))
     write_line(
-        f"{lake.lake_file.name} ({lake.root}) profile={lake.lake_file.profile} {_definition_line(lake.definition)}"
+        f"{lake.lake_file.name} ({lake.address}) profile={lake.lake_file.profile} {_definition_line(lake.definition)}"
     )
     n_papers = sum(part.manifest.rows for part in _current_parts(lake, "papers"))
     for dataset in DATASETS:
@@ -42,7 +40,7 @@ def config_command(argv: list[str]) -> int:
     parser.add_argument("stage", help="a stage")
     options, words = parser.parse_known_args(argv[1:])
     stage = stage_named(options.stage)
-    lake_file = read_lake_file(Path(options.lake)) if options.lake else None
+    lake_file = read_lake_file(options.lake) if options.lake else None
     profile = options.profile or (lake_file.profile if lake_file else DEFAULT_PROFILE)
     layers = {f"profile {profile}": load_profile(profile)}
     if lake_file:
@@ -92,7 +90,7 @@ def _classes(stage: Stage, module: ModuleType) -> list[type]:
 
 
 def _open(options: argparse.Namespace) -> Lake:
-    return Lake.open(Path(options.lake))
+    return Lake.open(options.lake)
 
 
 def _definition_line(definition: Definition) -> str:
@@ -109,7 +107,7 @@ def _dataset_line(lake: Lake, dataset: str, parts: list[Part], n_papers: int) ->
     rows = sum(part.manifest.rows for part in parts)
     size = sum(file["bytes"] for part in parts for file in part.manifest.files.values())
     if dataset == "pdfs":
-        size += sum(path.stat().st_size for path in files(lake.pdf_files))
+        size += sum(file.size_bytes for file in lake.disk.files(lake.pdf_files))
     rate = benchmarked_rates().get(parts[0].manifest.stage)
     forecast = f" forecast={seconds_for(rate, n_papers):.1f}" if rate else ""
     newest = max(part.manifest.created_at for part in parts)

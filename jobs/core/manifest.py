@@ -14,6 +14,8 @@ from jobs.core.contracts import CONTRACT_VERSION, Dataset
 from jobs.core.errors import ContractError, IntegrityError
 
 MANIFEST_FILE = "_MANIFEST.json"
+CURRENT_FILE = "CURRENT"
+LOCK_FILE = ".lock"
 KEY_LENGTH = 12  # characters of the key in a folder's name
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import durable, tables
+from jobs.core import tables
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import IntegrityError
-from jobs.core.manifest import MANIFEST_FILE, Input, Manifest
+from jobs.core.manifest import Input, Manifest
+from jobs.core.mirror import disk_at, here
 from jobs.core.windows import Window
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ class Part:
         return Input(made.dataset, made.part, made.digest, made.key)
 
     def file(self, name: str, *, by_size: bool = False) -> Path:
-        """Path of a file of the part, verified against the manifest once (`by_size`: its size alone)."""
+        """Path of a file of the part, verified against the manifest once (`by_size`: its size alone).
+
+        From a store it is fetched, and verified whole then, unless it is here.
+        """
         if name not in self.manifest.files:
             raise IntegrityError(f"{self.folder} lists no file {name}. It has: {', '.join(self.manifest.files)}.")
         path = self.folder / name
         if name not in self._verified:
             listed = self.manifest.files[name]
-            durable.verify_file(path, listed["bytes"], None if by_size else listed["sha256"])
+            disk_at(self.folder).fetch_of_part(self.folder, name, listed, by_size=by_size)
             self._verified.add(name)
         return path
 
@@ -79,10 +83,18 @@ class PartTask:
         return self.read_parts[dataset]
 
 
+def part_at(folder: Path) -> Part:
+    """The part that a folder holds. Raises IntegrityError if it holds none."""
+    disk_at(folder).fetch_manifest(folder)
+    return Part(folder, Manifest.read(folder))
+
+
+def file_here(spelled: str) -> Path:
+    """A part's file on the machine that this process runs on, from what `Disk.spelled` says on the driver's."""
+    path = here(spelled)
+    return part_at(path.parent).file(path.name, by_size=True)
+
+
 def remove_part(folder: Path) -> None:
-    """Remove a part's folder, its manifest first: what a kill leaves of it is no part."""
-    manifest = folder / MANIFEST_FILE
-    if manifest.is_file():
-        manifest.unlink()
-        durable.fsync_dir(folder)
-    durable.remove_tree(folder)
+    """Remove a part's content from the lake, its manifest first: what a kill leaves of it is no part."""
+    disk_at(folder).remove(folder)

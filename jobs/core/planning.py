@@ -59,7 +59,7 @@ class Plan:
 def define_command(argv: list[str]) -> int:
     """Write LAKE.json from the settings given, for a trigger that comes later; prints the lake's folder."""
     options, words = stage_parser("define").parse_known_args(argv[1:])
-    write_line(str(make_request(options, words, may_create=True).lake.root))
+    write_line(make_request(options, words, may_create=True).lake.address)
     return EXIT_DONE
 
 
@@ -113,7 +113,7 @@ def forecast(request: Request) -> Plan:
             is_upstream_new.update(stage.writes)
         stages.append(one)
     windows = [window.name for window in request.windows]
-    plan = Plan(str(request.lake.root), windows, papers, papers_from, stages)
+    plan = Plan(request.lake.address, windows, papers, papers_from, stages)
     return dataclasses.replace(plan, missing=_missing(plan, request.lake))
 
 

@@ -6,6 +6,8 @@ never taken for a part.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,12 @@ from jobs.core import durable, takedowns, taking_down
 from jobs.core.cli import lake_parser, write_line
 from jobs.core.config import load_profile, resolve, setting
 from jobs.core.contracts import DATASETS
+from jobs.core.disk import WORK
 from jobs.core.errors import EXIT_DONE, LockedError, UsageError
 from jobs.core.holding import Holding
-from jobs.core.lake import CURRENT_FILE, LOCK_FILE, Lake, Part, remove_part
-from jobs.core.listing import ATTEMPTS, WORK, begun_parts, entries, files, is_held, key_folders, pdf_rows
-from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
+from jobs.core.lake import Lake, Part
+from jobs.core.listing import ATTEMPTS, begun_parts, entries, is_held, key_folders, pdf_rows
+from jobs.core.manifest import CURRENT_FILE, KEY_LENGTH, LOCK_FILE, MANIFEST_FILE, Manifest
 from jobs.core.spark import ARCHIVES, archive_folder
 from jobs.core.stages import STAGES
 
@@ -37,6 +40,9 @@ class PruneConfig:
         "until_extracted: prune removes a PDF whose document is published; a newer reader must fetch it again",
         choices=("always", "until_extracted"),
     )
+    quiet_hours: float = setting(
+        72.0, "on a store prune takes nothing younger: writers and readers on other machines hold no lock that it sees"
+    )
 
 
 def prune_command(argv: list[str]) -> int:
@@ -50,7 +56,7 @@ def prune_command(argv: list[str]) -> int:
     options = parser.parse_args(argv[1:])
     if options.why and not options.paper:
         raise UsageError("--why without --paper. Expected the paper that it is about: --paper 2401.00001.")
-    lake = Lake.open(Path(options.lake))
+    lake = Lake.open(options.lake)
     paper_ids = taking_down.take_down(lake, options.paper, options.why, is_dry=options.dry_run)
     flags = {"keep_pdfs": options.keep_pdfs} if options.keep_pdfs else {}
     profile = lake.lake_file.profile
@@ -74,6 +80,7 @@ def prune(
     `also`: papers to treat as taken down, for a dry run, which notes nothing. Raises IntegrityError if a pointer names
     nothing readable.
     """
+    lake.disk.refresh()
     # First: a stage that ends while we look names its inputs only after `kept_folders` has read the manifests.
     read_now = _datasets_read_now(lake)
     gone = Holding(lake, takedowns.taken_down(lake) | also)
@@ -81,7 +88,7 @@ def prune(
     withdrawn = _withdraw(lake, gone, broom)
     kept = kept_folders(lake, gone, withdrawn)
     for dataset in DATASETS:
-        _prune_dataset(lake, dataset, kept, withdrawn, read_now, broom)
+        _prune_dataset(lake, dataset, kept, withdrawn, read_now, config, broom)
     _prune_pdfs(lake, kept, config, gone.paper_ids, broom)
     _prune_archives(lake, broom)
     tell(f"{broom.verb} {broom.n_removed} things, {broom.size_bytes} bytes; {len(kept)} parts are kept")
@@ -90,6 +97,7 @@ def prune(
 def prune_pdfs(lake: Lake, config: PruneConfig, tell: Callable[[str], None]) -> None:
     """Sweep the PDFs whose documents are published, if they may go: a backfill's runs end before any release."""
     if config.keep_pdfs == "until_extracted":
+        lake.disk.refresh()
         broom = _Broom(lake, tell, is_dry=False, tells_each=False)
         _prune_pdfs(lake, kept_folders(lake), config, takedowns.taken_down(lake), broom)
         tell(f"removed {broom.n_removed} PDFs that are read by now, {broom.size_bytes} bytes")
@@ -105,7 +113,8 @@ def _withdraw(lake: Lake, gone: Holding, broom: _Broom) -> frozenset[Path]:
         part = folder.parent
         try:
             with durable.locked(part / LOCK_FILE):
-                if (part / CURRENT_FILE).read_text().startswith(folder.name):  # no writer moved it meanwhile
+                dataset, _, name = part.relative_to(lake.root).as_posix().partition("/")
+                if (lake.current_key(dataset, name) or "").startswith(folder.name):  # no writer moved it meanwhile
                     broom.sweep(part / CURRENT_FILE)
                     withdrawn.add(folder)
         except LockedError:
@@ -166,7 +175,7 @@ class _Broom:
     """Removes things, or only says so, and counts them."""
 
     def __init__(self, lake: Lake, tell: Callable[[str], None], is_dry: bool, *, tells_each: bool = True) -> None:
-        self._root = lake.root
+        self._disk = lake.disk
         self._tells_each = tells_each
         self.tell = tell
         self._is_dry = is_dry
@@ -174,17 +183,23 @@ class _Broom:
         self.n_removed = self.size_bytes = 0
 
     def sweep(self, path: Path) -> None:
-        size_bytes = sum(file.stat().st_size for file in files(path))
+        size_bytes = sum(file.size_bytes for file in self._disk.files(path))
         self.n_removed += 1
         self.size_bytes += size_bytes
         if not self._is_dry:
-            remove_part(path) if path.is_dir() else path.unlink()
+            self._disk.remove(path)
         if self._tells_each:
-            self.tell(f"{self.verb} {path.relative_to(self._root).as_posix()} bytes={size_bytes}")
+            self.tell(f"{self.verb} {path.relative_to(self._disk.root).as_posix()} bytes={size_bytes}")
 
 
 def _prune_dataset(
-    lake: Lake, dataset: str, kept: set[Path], withdrawn: frozenset[Path], read_now: set[str], broom: _Broom
+    lake: Lake,
+    dataset: str,
+    kept: set[Path],
+    withdrawn: frozenset[Path],
+    read_now: set[str],
+    config: PruneConfig,
+    broom: _Broom,
 ) -> None:
     """Sweep the parts that nobody writes, each under its lock."""
     is_read_now = dataset in read_now | _datasets_read_now(lake)
@@ -192,7 +207,8 @@ def _prune_dataset(
         try:
             with durable.locked(lake.part_folder(dataset, name) / LOCK_FILE):
                 for path in _waste_of(lake, dataset, name, kept, withdrawn, is_read_now):
-                    broom.sweep(path)
+                    if path.parent.name == ATTEMPTS or _is_quiet(lake, path, config):
+                        broom.sweep(path)
         except LockedError:
             broom.tell(f"left {dataset}/{name}: it is being written")
 
@@ -206,18 +222,30 @@ def _waste_of(
     if current and current.folder in withdrawn:  # a dry run, which took no pointer away
         current = None
     keys = [path for path in key_folders(folder) if path not in kept and not (current and path == current.folder)]
-    work = _published_work(folder, current.manifest) if current else []
+    work = _published_work(lake, folder, current.manifest) if current else []
     return ([] if is_read_now else keys) + entries(folder / ATTEMPTS) + work
 
 
-def _published_work(folder: Path, made: Manifest) -> list[Path]:
+def _is_quiet(lake: Lake, path: Path, config: PruneConfig) -> bool:
+    """Whether nobody elsewhere can be at work on a path: long ago it was written, and its part got another content."""
+    pointer = (path.parent.parent if path.parent.name == WORK else path.parent) / CURRENT_FILE
+    changed_at = (file.changed_at for one in (path, pointer) for file in lake.disk.files(one))
+    return max(changed_at, default=0.0) <= _quiet_since(lake, config)
+
+
+def _quiet_since(lake: Lake, config: PruneConfig) -> float:
+    return math.inf if lake.disk.sees_all_writers else time.time() - config.quiet_hours * 3600
+
+
+def _published_work(lake: Lake, folder: Path, made: Manifest) -> list[Path]:
     """What a writer left that died between moving CURRENT and removing its work.
 
     A fetch that is tried again has the request key that it had before, so its work stays by being newer than CURRENT.
     """
-    pointed_at = (folder / CURRENT_FILE).stat().st_mtime_ns
+    pointed_at = max(file.changed_at for file in lake.disk.files(folder / CURRENT_FILE))
     mine = [work for work in entries(folder / WORK) if work.name == made.request_key[:KEY_LENGTH]]
-    return [work for work in mine if all(file.stat().st_mtime_ns <= pointed_at for file in files(work))]
+    written_at = {work: [file.changed_at for file in lake.disk.files(work)] for work in mine}
+    return [work for work in mine if all(at <= pointed_at for at in written_at[work])]
 
 
 def _datasets_read_now(lake: Lake) -> set[str]:
@@ -233,9 +261,10 @@ def _prune_pdfs(lake: Lake, kept: set[Path], config: PruneConfig, taken_down: fr
             broom.tell(f"left the PDFs: fetching {name} has not ended, no part names its files yet")
             return
     named = _named_pdfs(lake, kept, config, taken_down)
-    for path in files(root):
-        if path.relative_to(root).as_posix() not in named:
-            broom.sweep(path)
+    for file in lake.disk.files(root):
+        is_quiet = file.changed_at <= _quiet_since(lake, config)
+        if file.path.relative_to(root).as_posix() not in named and is_quiet:
+            broom.sweep(file.path)
 
 
 def _prune_archives(lake: Lake, broom: _Broom) -> None:

@@ -15,7 +15,7 @@ from jobs.core import definition as definitions
 from jobs.core.config import Settings, load_profile, parse_text, refuse_unknown, resolve
 from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.errors import ContractError, UsageError
-from jobs.core.lake import Lake, refuse_object_store
+from jobs.core.lake import Lake
 from jobs.core.runner import Request
 from jobs.core.spark import SparkConfig
 from jobs.core.stages import GOALS, STAGES, load
@@ -67,18 +67,18 @@ def make_request(options: argparse.Namespace, words: list[str], *, may_create: b
     """
     flags = parse_settings(words)
     is_dry = getattr(options, "is_dry", False)
-    root = _root(options, flags)
-    lake_file = definitions.read_lake_file(root)
+    address = _address(options, flags)
+    lake_file = definitions.read_lake_file(address)
     profile = options.profile or (lake_file.profile if lake_file else DEFAULT_PROFILE)
     layers = {f"profile {profile}": _checked_profile(profile), "flag": flags}
     if lake_file is None:
         if not may_create:
-            Lake.open(root)  # says that there is none
-        lake_file = _new_lake_file(options, layers, root, profile)
-        lake = Lake(root, lake_file) if is_dry else Lake.create(root, lake_file)
+            Lake.open(address)  # says that there is none
+        lake_file = _new_lake_file(options, layers, address, profile)
+        lake = Lake(address, lake_file) if is_dry else Lake.create(address, lake_file)
     else:
-        lake_file = _redefined(options, lake_file, flags, root, is_dry=is_dry)
-        lake = Lake(root, dataclasses.replace(lake_file, source=_overridden(lake_file.source, flags)))
+        lake_file = _redefined(options, lake_file, flags, address, is_dry=is_dry)
+        lake = Lake(address, dataclasses.replace(lake_file, source=_overridden(lake_file.source, flags)))
     goal = options.goal or GOALS[-1]
     windows = _windows(options, lake, layers) if may_create or _has_range(options) else ()
     return Request(lake, layers, windows, goal, options.only, options.upgrade)
@@ -93,15 +93,14 @@ def papers_by_day(layers: dict[str, Settings], definition: Definition, source: S
     return found
 
 
-def _root(options: argparse.Namespace, flags: Settings) -> Path:
+def _address(options: argparse.Namespace, flags: Settings) -> str:
     named = options.lake or os.environ.get("LAKE")
     if named:
-        refuse_object_store(named)
-        return Path(named)
+        return str(named)
     profile = _checked_profile(options.profile or DEFAULT_PROFILE)
     source = resolve(Source, _source_layers(profile, flags)).values
     definition = resolve(Definition, {"profile": profile, "flag": flags}).values
-    return definitions.default_root(definition, source, options.name)
+    return str(definitions.default_root(definition, source, options.name))
 
 
 def _source_layers(profile: Settings, flags: Settings) -> dict[str, Settings]:
@@ -112,14 +111,16 @@ def _source_layers(profile: Settings, flags: Settings) -> dict[str, Settings]:
     return {"profile": profile, "flag": flags}
 
 
-def _new_lake_file(options: argparse.Namespace, layers: dict[str, Settings], root: Path, profile_name: str) -> LakeFile:
+def _new_lake_file(
+    options: argparse.Namespace, layers: dict[str, Settings], address: str, profile_name: str
+) -> LakeFile:
     profile, flags = layers.values()
     source = resolve(Source, _source_layers(profile, flags)).values.with_pdfs()
     definition = resolve(Definition, layers).values
     definition = dataclasses.replace(definition, ids=definitions.read_ids(definition.ids))
     if "grid" not in flags and "grid" not in profile:
         definition = _grid_for_range(options, layers, definition, source)
-    return LakeFile(options.name or root.resolve().name, definition, source, profile_name)
+    return LakeFile(options.name or Path(address).resolve().name, definition, source, profile_name)
 
 
 def _grid_for_range(
@@ -142,7 +143,7 @@ def _grid_for_range(
 
 
 def _redefined(
-    options: argparse.Namespace, lake_file: LakeFile, flags: Settings, root: Path, *, is_dry: bool
+    options: argparse.Namespace, lake_file: LakeFile, flags: Settings, address: str, *, is_dry: bool
 ) -> LakeFile:
     asked = dict(flags)
     if "ids" in asked:
@@ -153,14 +154,14 @@ def _redefined(
     said = "; ".join(f"{name} is {old!r}, asked {new!r}" for name, (old, new) in changed.items())
     if not options.redefine:
         raise UsageError(
-            f"Lake {root} is about something else: {said}. Use another lake (--lake DIR), or change this one with "
+            f"Lake {address} is about something else: {said}. Use another lake (--lake DIR), or change this one with "
             "--redefine (python -m jobs plan --redefine lists what it would make again)."
         )
     definition = dataclasses.replace(lake_file.definition, **{name: new for name, (_, new) in changed.items()})
     new_file = dataclasses.replace(lake_file, definition=definition)
     if not is_dry:
-        Lake.create(root, new_file)
-        log.info("redefined %s: %s", root, said)
+        Lake.create(address, new_file)
+        log.info("redefined %s: %s", address, said)
     return new_file
 
 

@@ -85,7 +85,7 @@ def _prune(request: Request, what: str) -> None:
         log.warning(
             "the lake was not pruned: %s. What was made stands; sweep it later: python -m jobs prune --lake %s",
             error,
-            request.lake.root,
+            request.lake.address,
         )
 
 
@@ -183,7 +183,7 @@ def _inputs(
         window = f" --window {missing[0].part}" if maker.grain == "window" else ""
         sentence = (
             f"{missing[0].dataset}/{missing[0].part} is missing: no CURRENT. "
-            f"Make it with: python -m jobs {maker.name} --lake {lake.root}{window}"
+            f"Make it with: python -m jobs {maker.name} --lake {lake.address}{window}"
         )
     return tuple(one for one, _ in found), {one.dataset: there for one, there in found if there}, sentence
 

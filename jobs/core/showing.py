@@ -29,15 +29,15 @@ def show_command(argv: list[str]) -> int:
     parser.add_argument("what", help="a dataset, a paper id, a chunk id, a qa_id, or a key (release, model …)")
     parser.add_argument("part", nargs="?", help="a part of the dataset")
     options = parser.parse_args(argv[1:])
-    lake = Lake.open(Path(options.lake))
+    lake = Lake.open(options.lake)
     if options.what in DATASETS:
         lines = _dataset_lines(lake, options.what, options.part)
     else:
         lines = [*_key_lines(lake, options.what), *_pair_lines(lake, options.what), *_rows_lines(lake, options.what)]
     if not lines:
         raise InputMissingError(
-            f"{options.what} is not in {lake.root}. Expected a dataset ({', '.join(DATASETS)}), or a paper id, chunk "
-            "id, qa_id or key that it holds. `python -m jobs list` tells what is there."
+            f"{options.what} is not in {lake.address}. Expected a dataset ({', '.join(DATASETS)}), or a paper id, "
+            "chunk id, qa_id or key that it holds. `python -m jobs list` tells what is there."
         )
     write_line("\n".join(lines))
     return EXIT_DONE
@@ -47,11 +47,11 @@ def _dataset_lines(lake: Lake, dataset: str, name: str | None) -> list[str]:
     names = lake.parts(dataset)
     if not names:
         maker = next((stage.name for stage in STAGES.values() if dataset in stage.writes), None)
-        advice = f"Make it with: python -m jobs {maker} --lake {lake.root}" if maker else "Nobody has made it yet."
-        raise InputMissingError(f"{dataset} has no part in {lake.root}. {advice}")
+        advice = f"Make it with: python -m jobs {maker} --lake {lake.address}" if maker else "Nobody has made it yet."
+        raise InputMissingError(f"{dataset} has no part in {lake.address}. {advice}")
     if name and name not in names:
         there = ", ".join(names) if len(names) <= 8 else f"{len(names)} parts, {names[0]} to {names[-1]}"
-        raise InputMissingError(f"{dataset} has no part {name} in {lake.root}. It has: {there}.")
+        raise InputMissingError(f"{dataset} has no part {name} in {lake.address}. It has: {there}.")
     return [_part_text(part) for one in ([name] if name else names) if (part := lake.current(dataset, one))]
 
 
@@ -87,6 +87,7 @@ def _key_lines(lake: Lake, key: str) -> list[str]:
     """The published parts whose key begins so, current or not, and what each was made from, to the sources."""
     if not _KEY.fullmatch(key):
         return []
+    lake.disk.refresh()
     lines = []
     for dataset in DATASETS:
         for name in begun_parts(lake, dataset):

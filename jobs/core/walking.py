@@ -27,7 +27,7 @@ def run_command(argv: list[str]) -> int:
     request = make_request(options, words, may_create=True)
     refuse_what_cannot_end_well(forecast(request))
     log.info(
-        "lake %s, %d windows, stages: %s", request.lake.root, len(request.windows), " ".join(s.name for s in stages)
+        "lake %s, %d windows, stages: %s", request.lake.address, len(request.windows), " ".join(s.name for s in stages)
     )
     for stage in stages:
         begun_at = time.monotonic()
@@ -42,7 +42,7 @@ def run_command(argv: list[str]) -> int:
 
 
 def _run_stage(stage: Stage, request: Request, options: argparse.Namespace, words: list[str]) -> int:
-    command = [sys.executable, "-m", "jobs", stage.name, "--lake", str(request.lake.root), "--goal", request.goal]
+    command = [sys.executable, "-m", "jobs", stage.name, "--lake", request.lake.address, "--goal", request.goal]
     for window in request.windows:
         command += ["--window", window.name]
     for flag, value in (("--profile", options.profile), ("--only", options.only)):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.core import durable, tables
 from jobs.core.contracts import Dataset
+from jobs.core.mirror import disk_at
 from jobs.core.progress import INTERVAL_S, Progress
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ class BatchWriter:
 
 def write_batch(folder: Path, table: pyarrow.Table) -> None:
     """Write one batch; it is visible when it is whole and on disk."""
+    durable.make_dirs(folder)  # an executor of another machine comes here first
     unfinished = folder / f".{uuid.uuid4().hex}.tmp"
     tables.write_tables(unfinished, table.schema, [table])
-    durable.move_file(unfinished, folder / f"{table.num_rows:06d}-{uuid.uuid4().hex}.parquet")
+    path = folder / f"{table.num_rows:06d}-{uuid.uuid4().hex}.parquet"
+    durable.move_file(unfinished, path)
+    disk_at(folder).push(path)
 
 
 def batch_files(folder: Path) -> list[Path]:
@@ -71,6 +75,16 @@ def read_all(folder: Path, columns: list[str] | None = None) -> Iterator[pyarrow
     """The rows of all finished batches."""
     for path in batch_files(folder):
         yield tables.read_table(path, columns)
+
+
+def read_once(folder: Path, dataset: Dataset) -> Iterator[pyarrow.Table]:
+    """The rows of all finished batches, each key once: two machines that work at one time may both have made a row."""
+    seen: set[tuple[Any, ...]] = set()
+    for table in read_all(folder):
+        keys = list(zip(*(table[name].to_pylist() for name in dataset.key), strict=True))
+        is_new = [key not in seen for key in keys]
+        seen.update(keys)
+        yield table if all(is_new) else table.filter(is_new)
 
 
 class Watch:

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import spark, tables
@@ -22,6 +21,8 @@ from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition
 from jobs.core.lake import Attempt, Lake, PartTask
 from jobs.core.manifest import Counts
+from jobs.core.mirror import disk_at, here
+from jobs.core.part import file_here
 from jobs.corpus import batches
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Some documents of a window, and those of them that are to be cut; where their chunks go."""
+    """Some documents of a window, and those of them that are to be cut; where their chunks go.
+
+    Places are named as by `Disk.spelled`.
+    """
 
     work: str
     path: str
@@ -70,6 +74,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         if groups:
             _cut_in_spark(lake.root, Cut(lake.definition, config.min_chunk_chars), groups)
         for attempt, rows in zip(attempts, taken, strict=True):
+            attempt.gather()
             _write(attempt, rows, 1 / len(tasks))
 
 
@@ -102,9 +107,10 @@ def _row_groups(attempt: Attempt, taken: pyarrow.Table) -> Iterator[RowGroup]:
     if not wanted:
         return
     path = attempt.task.part_of("documents").file(tables.ROWS_FILE)
+    disk = disk_at(path)
     with pq.ParquetFile(path) as file:
         for number in range(file.num_row_groups):
-            yield RowGroup(str(attempt.work), str(path), number, wanted)
+            yield RowGroup(disk.spelled(attempt.work), disk.spelled(path), number, wanted)
 
 
 def _papers_of(table: pyarrow.Table) -> set[tuple[str, int]]:
@@ -124,13 +130,13 @@ def _cut_groups(cut: Cut, groups: Iterable[RowGroup]) -> None:
 
     counter = load_token_counter(cut.definition.embedder)
     for group in groups:
-        with pq.ParquetFile(group.path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(file_here(group.path), page_checksum_verification=True) as file:
             documents = file.read_row_group(group.number).to_pylist()
         wanted = [row for row in documents if (row["paper_id"], row["version"]) in group.wanted]
         rows = [row for document in wanted for row in _chunk_rows(cut, document, counter)]
         if rows:
             table = tables.make_table(DATASETS["chunks"], rows)
-            batches.write_batch(Path(group.work), table)
+            batches.write_batch(here(group.work), table)
 
 
 def _chunk_rows(cut: Cut, document: dict[str, Any], counter: TokenCounter) -> list[dict[str, Any]]:
@@ -180,7 +186,7 @@ def _write(attempt: Attempt, taken: pyarrow.Table, share_01: float) -> None:
     """All chunks of the window into one file; documents that gave none are counted, and chunks that are marked."""
     dataset = DATASETS["chunks"]
     path = attempt.folder / tables.ROWS_FILE
-    written = tables.write_rows(path, dataset, (taken, *batches.read_all(attempt.work)))
+    written = tables.write_rows(path, dataset, (taken, *batches.read_once(attempt.work, dataset)))
     rows = tables.read_table(path, ["paper_id", "version", "low_value"])
     marked = Counter(mark for mark in rows["low_value"].to_pylist() if mark)
     n_cut = len(_papers_of(rows))

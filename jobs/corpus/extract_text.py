@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.core import durable, spark, tables
+from jobs.core import spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import IntegrityError, UsageError
 from jobs.core.lake import Attempt, Lake, PartTask
 from jobs.core.manifest import Counts
+from jobs.core.mirror import disk_at, here
 from jobs.corpus import arxiv, batches
 from jobs.corpus.cleaning import STEPS
 from jobs.corpus.pdf import Extraction, Limits, PdfReader
@@ -53,7 +53,7 @@ class Config:
 
 @dataclass(frozen=True)
 class PdfToRead:
-    """A PDF that a worker reads, and where its row goes."""
+    """A PDF that a worker reads, and where its row goes: places as `Disk.spelled` names them."""
 
     work: str
     paper_id: str
@@ -77,6 +77,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         if to_read:
             _read_in_spark(lake.root, partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
         for attempt, rows in zip(attempts, taken, strict=True):
+            attempt.gather()
             _write(attempt, rows, 1 / len(tasks))
 
 
@@ -128,15 +129,15 @@ def _hashes(rows: pyarrow.Table) -> set[tuple[str, str]]:
 
 def _to_read(lake: Lake, attempt: Attempt, done: set[tuple[str, str]]) -> Iterator[PdfToRead]:
     done = done.union(*(_hashes(table) for table in batches.read_all(attempt.work, ["paper_id", "pdf_sha256"])))
-    files = lake.pdf_files
+    files, work = lake.pdf_files, lake.disk.spelled(attempt.work)
     for row in _pdf_rows(attempt.task):
         if (row["paper_id"], row["sha256"]) not in done:
             yield PdfToRead(
-                work=str(attempt.work),
+                work=work,
                 paper_id=row["paper_id"],
                 version=row["version"],
                 pdf_version=row["pdf_version"],
-                path=str(files / row["path"]),
+                path=lake.disk.spelled(files / row["path"]),
                 sha256=row["sha256"],
                 size_bytes=row["size_bytes"],
             )
@@ -144,7 +145,7 @@ def _to_read(lake: Lake, attempt: Attempt, done: set[tuple[str, str]]) -> Iterat
 
 def _read_in_spark(root: Path, read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
     """Raises IntegrityError if a stored PDF changed."""
-    folders = sorted({Path(pdf.work) for pdf in to_read})
+    folders = sorted({here(pdf.work) for pdf in to_read})
     with spark.running(root) as context, batches.Watch("pdfs", folders, len(to_read)):
         buckets = deal(to_read, BUCKETS_A_CORE * context.defaultParallelism)
         problems = context.parallelize(buckets, len(buckets)).flatMap(read_bucket).collect()
@@ -170,15 +171,15 @@ def _read_bucket(limits: Limits, without: tuple[str, ...], bucket: Iterable[PdfT
     with PdfReader(limits, without=without) as reader, contextlib.ExitStack() as stack:
         writers: dict[str, batches.BatchWriter] = {}
         for pdf in bucket:
-            path = Path(pdf.path)
+            path = here(pdf.path)
             try:
-                durable.verify_file(path, pdf.size_bytes, pdf.sha256)
+                disk_at(path).fetch(path, pdf.size_bytes, pdf.sha256)
             except IntegrityError as error:
                 problems.append(str(error))
                 continue
             row = _to_row(pdf, reader.read(path))
             if pdf.work not in writers:
-                writers[pdf.work] = stack.enter_context(batches.BatchWriter(Path(pdf.work), DATASETS["documents"]))
+                writers[pdf.work] = stack.enter_context(batches.BatchWriter(here(pdf.work), DATASETS["documents"]))
             writers[pdf.work].add(row, len(row["text"] or ""))
     return problems
 
@@ -209,7 +210,7 @@ def _write(attempt: Attempt, taken: pyarrow.Table, share_01: float) -> None:
     """All rows of the window into one file."""
     dataset = DATASETS["documents"]
     path = attempt.folder / tables.ROWS_FILE
-    written = tables.write_rows(path, dataset, (taken, *batches.read_all(attempt.work)))
+    written = tables.write_rows(path, dataset, (taken, *batches.read_once(attempt.work, dataset)))
     refused = Counter(reason for reason in tables.read_table(path, ["reason"])["reason"].to_pylist() if reason)
     counts = Counts.of(dataset, written.n_rows - refused.total(), refused)
     attempt.finish(counts, rows=written.n_rows, digest=written.digest, taken_over=taken.num_rows, share_01=share_01)

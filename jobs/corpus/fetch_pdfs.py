@@ -206,7 +206,7 @@ def _unchanged_rows(lake: Lake, attempt: Attempt, signs: Signs) -> dict[PaperId,
     noted = lake.seen("pdfs", attempt.task.part).get("files", {})
     same = {Path(path).as_uri() for path, one in signs.items() if noted.get(path) == one}
     rows = attempt.previous.rows() if attempt.previous else []
-    stand = [row for row in rows if row["url"] in same and (lake.pdf_files / row["path"]).is_file()]
+    stand = [row for row in rows if row["url"] in same and lake.has_pdf(row["path"])]
     return {_identity(row): row for row in stand}
 
 
@@ -230,6 +230,7 @@ def _fetch_paper(lake: Lake, pdfs: PdfSource, temporary: Path, paper: Row) -> Ro
         log.debug("%sv%d %s: %s", paper["paper_id"], paper["version"], got.reason, got.detail)
         return _row(paper, reason=got.reason)
     path = downloader.store(got, lake.pdf_files)
+    lake.disk.push(lake.pdf_files / path)
     return _row(
         paper, pdf_version=got.pdf_version, url=got.url, path=path, sha256=got.sha256, size_bytes=got.size_bytes
     )

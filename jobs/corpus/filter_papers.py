@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from jobs.core import spark, tables, takedowns
@@ -22,6 +21,8 @@ from jobs.core.definition import SOURCE_PARTS
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
+from jobs.core.mirror import disk_at
+from jobs.core.part import file_here
 from jobs.core.windows import parse_window
 from jobs.corpus import snapshot
 from jobs.corpus.selection import Selection, select
@@ -76,7 +77,7 @@ def _scan(root: Path, sources: list[Part], selection: Selection) -> ScanResult:
     with spark.running(root) as context:
         range_bytes = max(snapshot.RANGE_BYTES, size_bytes // (TASKS_PER_CORE * context.defaultParallelism) + 1)
         ranges = [
-            (str(part.file(SNAPSHOT_FILE, by_size=True)), start, end, part.manifest.part)
+            (disk_at(part.folder).spelled(part.file(SNAPSHOT_FILE, by_size=True)), start, end, part.manifest.part)
             for part in sources
             for start, end in snapshot.byte_ranges(_size_bytes(part), range_bytes)
         ]
@@ -91,7 +92,7 @@ def _size_bytes(part: Part) -> int:
 
 def _scan_ranges(selection: Selection, ranges: Iterable[tuple[str, int, int, str]]) -> Iterable[ScanResult]:
     for path, start, end, source in ranges:
-        yield snapshot.scan_range(Path(path), start, end, selection, source)
+        yield snapshot.scan_range(file_here(path), start, end, selection, source)
 
 
 def _check_malformed(found: ScanResult, max_malformed_01: float) -> None:

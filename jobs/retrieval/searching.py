@@ -15,7 +15,7 @@ def search_lake(lake: Lake, question: str, k: int = 8, mode: str = "hybrid") -> 
     part = lake.current("indexes", "all")
     if part is None:
         raise InputMissingError(
-            f"indexes/all is missing: no CURRENT. Make it with: python -m jobs run --goal index --lake {lake.root}"
+            f"indexes/all is missing: no CURRENT. Make it with: python -m jobs run --goal index --lake {lake.address}"
         )
     found = Searcher.open(part).search(question, k, mode=mode, without=takedowns.taken_down(lake))
     lines = [f"support={found.support_01:.2f} passages={len(found.passages)} of {part.manifest.rows}"]

@@ -21,6 +21,7 @@ from jobs.core import durable, tables, takedowns
 from jobs.core.config import setting
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import KEY_LENGTH, Counts, Input
+from jobs.core.mirror import disk_of
 from jobs.corpus import arxiv
 from jobs.serving import deploying
 from jobs.serving.candidate import ServedStudent, choose, keys_named
@@ -132,7 +133,7 @@ def _checker(config: Config, lake: Lake) -> Callable[[Path, str], None]:
 def _app_over(lake: Lake) -> str:
     """The environment's app, if it is over this lake: it serves LAKE, and a second assistant's release is not its."""
     configured = os.environ.get("LAKE")
-    is_its = not configured or Path(configured).resolve() == lake.root.resolve()
+    is_its = not configured or disk_of(configured).root.resolve() == lake.root.resolve()
     return os.environ.get("APP_URL", "") if is_its else ""
 
 

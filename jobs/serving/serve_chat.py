@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from jobs.core.cli import Parser
 from jobs.core.errors import EXIT_DONE, UsageError
-from jobs.core.lake import refuse_object_store
 
 if TYPE_CHECKING:
     import uvicorn
@@ -29,18 +28,17 @@ GRACE_S = 5  # seconds that requests in flight have when the app is stopped; an 
 def serve_command(argv: list[str]) -> int:
     """Serve until stopped. Raises UsageError for a port that is taken."""
     options = _parser().parse_args(argv[1:])
-    refuse_object_store(options.lake)
     is_public = options.public == "yes" if options.public else not _is_loopback(options.host)
     listener = _listen(options.host, options.port)
     with listener:
-        server = make_server(Path(options.lake), is_public=is_public, device=options.device)
+        server = make_server(options.lake, is_public=is_public, device=options.device)
         port = listener.getsockname()[1]
         log.info("http://%s:%d serves %s%s", options.host, port, options.lake, " to the public" if is_public else "")
         server.run(sockets=[listener])
     return EXIT_DONE
 
 
-def make_server(root: Path, *, is_public: bool, device: str = "auto") -> uvicorn.Server:
+def make_server(lake: Path | str, *, is_public: bool, device: str = "auto") -> uvicorn.Server:
     """The app over a lake, in a server that has no socket yet."""
     import uvicorn
 
@@ -49,7 +47,7 @@ def make_server(root: Path, *, is_public: bool, device: str = "auto") -> uvicorn
     from jobs.serving.served import Served
     from jobs.serving.speaker import SpeakerOpener
 
-    app = make_app(Served(root, SearcherOpener(), SpeakerOpener(device)), is_public=is_public)
+    app = make_app(Served(lake, SearcherOpener(), SpeakerOpener(device)), is_public=is_public)
     config = uvicorn.Config(
         app,
         log_config=None,

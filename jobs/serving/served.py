@@ -49,13 +49,13 @@ def _refuse_what_learnt_too_much(lake: Lake, key: str) -> None:
 class Served:
     """The release that answers now, behind one reference, and how another takes its place.
 
-    `root` may become a lake later: until then there is no release, and `why_not` says so.
+    `address` may become a lake later: until then there is no release, and `why_not` says so.
     """
 
-    def __init__(self, root: Path, open_index: OpenRetriever, open_speaker: OpenSpeaker) -> None:
-        self.root = root
+    def __init__(self, address: Path | str, open_index: OpenRetriever, open_speaker: OpenSpeaker) -> None:
+        self.address = address
         self.reloads = {"ok": 0, "failed": 0}
-        self.why_not = f"No release in {root} yet. Make one with: python -m jobs run --goal index --lake {root}"
+        self.why_not = f"No release in {address} yet. Make one with: python -m jobs run --goal index --lake {address}"
         self._open_index = open_index
         self._open_speaker = open_speaker
         self._release: Release | None = None
@@ -75,7 +75,7 @@ class Served:
         One whose student learnt from a paper that was taken down is refused, unless it is the lake's current one.
         """
         with self._loading:
-            lake = Lake.open(self.root)
+            lake = Lake.open(self.address)
             key = lake.whole_key("releases", "all", release_id)
             if key != lake.current_key("releases", "all"):
                 _refuse_what_learnt_too_much(lake, key)
@@ -89,7 +89,7 @@ class Served:
         """
         with self._loading:
             try:
-                lake = Lake.open(self.root)
+                lake = Lake.open(self.address)
             except InputMissingError:
                 return
             self._hide(lake)
@@ -116,7 +116,7 @@ class Served:
     def _try(self, key: str) -> None:
         said_before, self.why_not = self.why_not, f"Release {key[:KEY_LENGTH]} is being loaded."
         try:
-            self._swap(Lake.open(self.root), key)
+            self._swap(Lake.open(self.address), key)
         except JobError as error:
             self._failed_at = time.monotonic()
             said = f"Release {key[:KEY_LENGTH]} does not load: {error}"

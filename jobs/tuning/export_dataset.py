@@ -108,7 +108,7 @@ def _current(lake: Lake, dataset: str, stage: str) -> Part:
     part = lake.current(dataset, "all")
     if part is None:
         raise InputMissingError(
-            f"{lake.root} has no {dataset} yet. Make it with: python -m jobs {stage} --lake {lake.root}"
+            f"{lake.address} has no {dataset} yet. Make it with: python -m jobs {stage} --lake {lake.address}"
         )
     return part
 

@@ -135,7 +135,7 @@ def test_copy_leaves_the_other_lakes_source_and_profile(made: Lake, target: Path
     assert copy(made, target).lake_file.profile == "t4"
 
 
-@pytest.mark.parametrize(("to", "said"), [("lake", "the lake itself"), ("s3://bucket/lake", "object store")])
+@pytest.mark.parametrize(("to", "said"), [("lake", "the lake itself"), ("ftp://host/lake", "no object store")])
 def test_copy_to_itself_or_a_bucket_is_refused(made: Lake, to: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         copy(made, Path(to) if "://" in to else made.root.parent / to)

@@ -27,7 +27,7 @@ from jobs.core.errors import (
     SupersededError,
     UsageError,
 )
-from jobs.core.lake import Attempt, Lake, Part, PartTask, refuse_object_store
+from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Manifest
 from tests.core import toy
 from tests.core.test_durable import flip_bit
@@ -316,10 +316,10 @@ def test_folder_without_lake_file_is_no_lake(tmp_path: Path) -> None:
         Lake.open(tmp_path)
 
 
-@pytest.mark.parametrize("root", ["s3://bucket/lake", "gs:/bucket"])
-def test_object_store_is_refused_with_a_sentence(root: str) -> None:
-    with pytest.raises(UsageError, match="object store"):
-        refuse_object_store(root)
+@pytest.mark.parametrize("address", ["ftp://host/lake", "s3://bucket", "gs:/bucket", "s3://id:secret@bucket/lake"])
+def test_address_that_is_no_store_of_ours_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="Expected a"):
+        Lake.open(address)
 
 
 @pytest.mark.slow

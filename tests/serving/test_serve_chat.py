@@ -79,11 +79,6 @@ def test_port_that_is_taken_is_a_usage_error(tmp_path: Path) -> None:
             serve_command(["serve_chat", "--lake", str(tmp_path), "--port", str(port)])
 
 
-def test_lake_on_an_object_store_is_refused() -> None:
-    with pytest.raises(UsageError, match="object store"):
-        serve_command(["serve_chat", "--lake", "s3://bucket/lake"])
-
-
 def test_flag_that_is_unknown_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="--share"):
         serve_command(["serve_chat", "--share"])
