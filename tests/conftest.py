@@ -2,13 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from jobs.core import store
 from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.lake import Lake
 from tests.core import toy
+from tests.core.fake_s3 import FakeS3, Machine
 from tests.soaking import ROUNDS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -59,3 +62,25 @@ def corpus() -> Path:
 
 def new_lake(root: Path) -> Lake:
     return Lake.create(root, LakeFile("toy", Definition(), Source(metadata="toy.jsonl"), "demo"))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
+    """A store on loopback that clients of this process, and of its children, find by the environment."""
+    monkeypatch.setattr(store, "RETRIES", 2)
+    store._open.cache_clear()
+    with FakeS3() as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        yield fake
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Become another machine: one with a mirror of its own."""
+
+    def become(name: str) -> None:
+        monkeypatch.setenv("LAKE_MIRROR", str(tmp_path / name))
+
+    become("first")
+    return become

@@ -6,6 +6,7 @@ the same key finds the batches and does only what they do not hold.
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jobs.core import durable, tables
 from jobs.core.contracts import Dataset
+from jobs.core.errors import TryAgainError
 from jobs.core.mirror import disk_at
 from jobs.core.progress import INTERVAL_S, Progress
 
 if TYPE_CHECKING:
     import pyarrow
+
+log = logging.getLogger(__name__)
 
 MAX_ROWS = 32
 MAX_BYTES = 8 << 20
@@ -110,8 +114,14 @@ class Watch:
 
     def _look(self) -> None:
         while not self._is_over.wait(INTERVAL_S):
-            self._progress.done = self._count() - self._before
+            try:
+                self._progress.done = self._count() - self._before
+            except TryAgainError as error:
+                log.warning("the batches cannot be counted now: %s", error)
+                continue
             self._progress.log()
 
     def _count(self) -> int:
-        return sum(int(path.name.split("-")[0]) for folder in self._folders for path in batch_files(folder))
+        """Also what executors of other machines have put on the store by now."""
+        there = (file.path for folder in self._folders for file in disk_at(folder).files(folder))
+        return sum(int(path.name.split("-")[0]) for path in there if path.suffix == ".parquet")

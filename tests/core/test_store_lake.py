@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from jobs.core.mirror import disk_at, disk_of, here
 from jobs.core.pruning import PruneConfig
 from jobs.core.store import Store
 from tests.core import parts_by_hand, toy
-from tests.core.fake_s3 import BUCKET, PAGE, FakeS3, Fault
+from tests.core.fake_s3 import BUCKET, PAGE, FakeS3, Fault, Machine
 
 ADDRESS = f"s3://{BUCKET}/lakes/toy"
 WINDOW = toy.WINDOWS[0]
@@ -33,28 +33,7 @@ KEYS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("one", "two
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeS3]:
-    monkeypatch.setattr(store, "RETRIES", 2)
-    store._open.cache_clear()
-    with FakeS3() as fake:
-        for name, value in fake.environment.items():
-            monkeypatch.setenv(name, value)
-        yield fake
-
-
-@pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Become another machine: one with a mirror of its own."""
-
-    def become(name: str) -> None:
-        monkeypatch.setenv("LAKE_MIRROR", str(tmp_path / name))
-
-    become("first")
-    return become
-
-
-@pytest.fixture
-def far(s3: FakeS3, machine: Callable[[str], None]) -> Lake:
+def far(s3: FakeS3, machine: Machine) -> Lake:
     """An empty lake on a store."""
     return Lake.create(ADDRESS, LakeFile("toy", Definition(), Source(metadata="toy.jsonl"), "demo"))
 
@@ -116,7 +95,7 @@ def test_pointer_is_the_last_object_of_a_part_and_the_manifest_the_one_before(fa
     assert puts == ["vectors", "index", "_MANIFEST.json", "CURRENT"]
 
 
-def test_another_machine_reads_and_goes_on(made_far: Lake, machine: Callable[[str], None]) -> None:
+def test_another_machine_reads_and_goes_on(made_far: Lake, machine: Machine) -> None:
     rows = toy.rows_of_two_windows()
     before = toy.keys(made_far)
     machine("second")
@@ -146,7 +125,7 @@ def test_file_that_is_damaged_in_the_mirror_is_fetched_again(far: Lake) -> None:
     assert read(far) == "one"
 
 
-def test_damaged_object_is_never_trusted(far: Lake, s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_damaged_object_is_never_trusted(far: Lake, s3: FakeS3, machine: Machine) -> None:
     publish(far, "one")
     (name,) = [name for name in s3.names() if name.endswith("/index")]
     s3.put(name, b"eno")
@@ -156,7 +135,7 @@ def test_damaged_object_is_never_trusted(far: Lake, s3: FakeS3, machine: Callabl
     assert list(Lake.open(ADDRESS).root.rglob("index")) == []
 
 
-def test_missing_object_is_damage(far: Lake, s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_missing_object_is_damage(far: Lake, s3: FakeS3, machine: Machine) -> None:
     publish(far, "one")
     del s3.objects[next(name for name in s3.names() if name.endswith("/index"))]
     machine("second")
@@ -164,7 +143,7 @@ def test_missing_object_is_damage(far: Lake, s3: FakeS3, machine: Callable[[str]
         current(Lake.open(ADDRESS))
 
 
-def test_damaged_part_is_made_again_under_its_key(far: Lake, s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_damaged_part_is_made_again_under_its_key(far: Lake, s3: FakeS3, machine: Machine) -> None:
     publish(far, "one")
     s3.put(next(name for name in s3.names() if name.endswith("/index")), b"eno")
     del s3.objects["lakes/toy/indexes/all/CURRENT"]
@@ -173,9 +152,7 @@ def test_damaged_part_is_made_again_under_its_key(far: Lake, s3: FakeS3, machine
     assert read(Lake.open(ADDRESS)) == "one"
 
 
-def test_part_made_anew_elsewhere_is_told_apart_from_damage(
-    far: Lake, s3: FakeS3, machine: Callable[[str], None]
-) -> None:
+def test_part_made_anew_elsewhere_is_told_apart_from_damage(far: Lake, s3: FakeS3, machine: Machine) -> None:
     publish(far, "one", "first bytes")
     machine("second")
     second = Lake.open(ADDRESS)
@@ -197,7 +174,7 @@ def test_writer_who_looked_before_another_published_is_superseded(far: Lake) -> 
     assert read(far) == "two"
 
 
-def test_of_two_machines_at_once_one_wins_and_the_other_is_75(far: Lake, machine: Callable[[str], None]) -> None:
+def test_of_two_machines_at_once_one_wins_and_the_other_is_75(far: Lake, machine: Machine) -> None:
     def overtake(_attempt: Attempt) -> None:
         machine("second")
         publish(Lake.open(ADDRESS), "two")
@@ -209,7 +186,7 @@ def test_of_two_machines_at_once_one_wins_and_the_other_is_75(far: Lake, machine
     assert read(far) == "two"
 
 
-def test_pointer_that_moves_during_the_upload_stays_the_winners(far: Lake, machine: Callable[[str], None]) -> None:
+def test_pointer_that_moves_during_the_upload_stays_the_winners(far: Lake, machine: Machine) -> None:
     def overtake(_folder: Path, _key: str) -> None:  # everything is uploaded, only the pointer is missing
         machine("second")
         publish(Lake.open(ADDRESS), "two")
@@ -220,7 +197,7 @@ def test_pointer_that_moves_during_the_upload_stays_the_winners(far: Lake, machi
     assert read(far) == "two"
 
 
-def test_two_machines_that_make_one_key_leave_one_whole_part(far: Lake, machine: Callable[[str], None]) -> None:
+def test_two_machines_that_make_one_key_leave_one_whole_part(far: Lake, machine: Machine) -> None:
     """Floats and times differ between machines, so the bytes do."""
 
     def overtake(_attempt: Attempt) -> None:
@@ -249,9 +226,7 @@ def test_upload_that_fails_at_any_object_leaves_the_old_part(far: Lake, s3: Fake
 
 
 @pytest.mark.parametrize("kind", [500, 503, "cut", "lost"])
-def test_fault_that_passes_is_not_noticed(
-    far: Lake, s3: FakeS3, machine: Callable[[str], None], kind: int | str
-) -> None:
+def test_fault_that_passes_is_not_noticed(far: Lake, s3: FakeS3, machine: Machine, kind: int | str) -> None:
     """`lost`: the put was done, its answer never came, and the repeated put meets its own success."""
     s3.faults += [Fault(f"PUT .*/{name}$", kind) for name in ("vectors", "index", "_MANIFEST.json", "CURRENT")]
     publish(far, "one")
@@ -279,7 +254,7 @@ def test_killed_writer_leaves_nothing_visible_and_the_next_goes_on(far: Lake, s3
     assert current(far).file("vectors").read_text() == "two"  # what it had uploaded whole is taken, not made again
 
 
-def test_large_file_goes_up_in_parts_and_is_seen_whole(far: Lake, s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_large_file_goes_up_in_parts_and_is_seen_whole(far: Lake, s3: FakeS3, machine: Machine) -> None:
     content = os.urandom(11 << 20)
     with far.attempt(task_of(far, "one")) as attempt:
         (attempt.folder / "weights").write_bytes(content)
@@ -290,7 +265,7 @@ def test_large_file_goes_up_in_parts_and_is_seen_whole(far: Lake, s3: FakeS3, ma
     assert current(Lake.open(ADDRESS)).file("weights").read_bytes() == content
 
 
-def test_batches_of_a_killed_machine_are_taken_over_by_another(far: Lake, machine: Callable[[str], None]) -> None:
+def test_batches_of_a_killed_machine_are_taken_over_by_another(far: Lake, machine: Machine) -> None:
     task = task_of(far, "one")
     with contextlib.suppress(KeyboardInterrupt), far.attempt(task) as attempt:
         batch = attempt.work / "batch"
@@ -330,13 +305,13 @@ def test_part_that_only_the_mirror_still_has_is_not_there(far: Lake, s3: FakeS3)
     assert not far.has("indexes", "all", KEYS["one"])
 
 
-def test_what_a_source_looked_like_is_seen_by_other_machines(far: Lake, machine: Callable[[str], None]) -> None:
+def test_what_a_source_looked_like_is_seen_by_other_machines(far: Lake, machine: Machine) -> None:
     far.note_seen("snapshots", "file", {"size": 3})
     machine("second")
     assert Lake.open(ADDRESS).seen("snapshots", "file") == {"size": 3}
 
 
-def test_no_lake_and_no_bucket_are_told(s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_no_lake_and_no_bucket_are_told(s3: FakeS3, machine: Machine) -> None:
     with pytest.raises(InputMissingError, match="s3://bucket/lakes/toy is no lake"):
         Lake.open(ADDRESS)
     with pytest.raises(UsageError, match="no such bucket"):
@@ -367,9 +342,7 @@ def test_prune_leaves_what_is_young_and_removes_what_is_old(made_far: Lake, s3: 
     assert any(line.startswith("removed chunks/") and not line.endswith("bytes=0") for line in lines)
 
 
-def test_prune_sees_parts_that_this_machine_never_touched(
-    made_far: Lake, s3: FakeS3, machine: Callable[[str], None]
-) -> None:
+def test_prune_sees_parts_that_this_machine_never_touched(made_far: Lake, s3: FakeS3, machine: Machine) -> None:
     toy.make_chain(made_far, suffix="!")
     s3.grow_old(LONG_AGO)
     n_objects = len(objects(s3))
@@ -420,9 +393,7 @@ def whole(lake: Lake) -> dict[str, bytes]:
     return found
 
 
-def test_copy_to_a_store_and_back_is_equal(
-    made: Lake, s3: FakeS3, machine: Callable[[str], None], tmp_path: Path
-) -> None:
+def test_copy_to_a_store_and_back_is_equal(made: Lake, s3: FakeS3, machine: Machine, tmp_path: Path) -> None:
     parts_by_hand.publish_pdfs(made, "pdfs", 0, 1)
     copy(made.root, ADDRESS)
     machine("second")
@@ -433,7 +404,7 @@ def test_copy_to_a_store_and_back_is_equal(
     assert whole(Lake.open(ADDRESS)) == whole(made)
 
 
-def test_copying_again_to_a_store_moves_no_file(made: Lake, s3: FakeS3, machine: Callable[[str], None]) -> None:
+def test_copying_again_to_a_store_moves_no_file(made: Lake, s3: FakeS3, machine: Machine) -> None:
     copy(made.root, ADDRESS)
     shutil.rmtree(Lake.open(ADDRESS).root)
     s3.requests.clear()
@@ -444,9 +415,7 @@ def test_copying_again_to_a_store_moves_no_file(made: Lake, s3: FakeS3, machine:
     }
 
 
-def test_copy_takes_work_along_both_ways(
-    made: Lake, s3: FakeS3, machine: Callable[[str], None], tmp_path: Path
-) -> None:
+def test_copy_takes_work_along_both_ways(made: Lake, s3: FakeS3, machine: Machine, tmp_path: Path) -> None:
     work = made.part_folder("drafts", WINDOW) / "_work" / ("a" * 12) / "inner"
     work.mkdir(parents=True)
     (work.parent.parent.parent / ".lock").touch()
@@ -465,7 +434,7 @@ def test_mirror_is_known_for_what_it_is_by_its_folder_alone(far: Lake) -> None:
 
 
 def test_place_that_a_task_of_spark_names_is_found_on_a_machine_that_never_saw_the_lake(
-    far: Lake, machine: Callable[[str], None]
+    far: Lake, machine: Machine
 ) -> None:
     publish(far, "one")
     spelled = far.disk.spelled(current(far).folder / "vectors")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobs.core import tables
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import ContractError
 from jobs.corpus import batches
@@ -85,6 +86,13 @@ def test_only_the_columns_asked_for_are_read(tmp_path: Path) -> None:
     with BatchWriter(tmp_path, PDFS) as writer:
         writer.add(row(1), 100)
     assert [table.column_names for table in batches.read_all(tmp_path, ["version"])] == [["version"]]
+
+
+def test_row_that_two_machines_made_is_read_once(tmp_path: Path) -> None:
+    for rows in ([row(1), row(2)], [row(2), row(3)]):
+        batches.write_batch(tmp_path, tables.make_table(PDFS, rows))
+    found = [paper_id for table in batches.read_once(tmp_path, PDFS) for paper_id in table["paper_id"].to_pylist()]
+    assert sorted(found) == sorted(row(number)["paper_id"] for number in (1, 2, 3))
 
 
 def test_watch_counts_only_what_came_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

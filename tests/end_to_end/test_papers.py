@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.core.fake_s3 import BUCKET, FakeS3
 from tests.end_to_end.stages_by_shell import (
     CORPUS,
     REPOSITORY,
@@ -51,6 +52,19 @@ def test_sample_becomes_chunks_in_every_window(sample_lake: Path) -> None:
     assert any(made["rows"] == 0 for made in papers.values()), "an empty week is a result"
     assert set(papers) == set(manifests(sample_lake, "chunks"))
     assert {row["paper_id"] for row in rows(sample_lake, "chunks")} == {row["id"] for row in SAMPLE_ROWS}
+
+
+@only_soaked("the stages on a store, without a JVM, are in tests/corpus/test_store_stages.py")
+def test_sample_on_a_store_makes_equal_keys(sample_lake: Path, s3: FakeS3, tmp_path: Path) -> None:
+    address = f"s3://{BUCKET}/lakes/sample"
+    for mirror in ("first", "second"):
+        done = jobs("run", "--goal", "papers", "--lake", address, **s3.environment, LAKE_MIRROR=str(tmp_path / mirror))
+        assert done.returncode == 0, done.stderr
+    assert "made=0" in done.stderr
+    assert "made=1" not in done.stderr
+    pointers = {name.removeprefix("lakes/sample/"): one.content for name, one in s3.objects.items()}
+    on_disk = {path.relative_to(sample_lake).as_posix(): path.read_bytes() for path in sample_lake.rglob("CURRENT")}
+    assert {name: pointers.get(name) for name in on_disk} == on_disk
 
 
 def test_counters_of_every_part_add_up(sample_lake: Path) -> None:
