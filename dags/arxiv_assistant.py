@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from pathlib import Path
+import posixpath
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param, TriggerRule, task
@@ -103,7 +103,7 @@ def pipeline(name: str = "", hour: str = "0") -> DAG:
 
     Without a name: over the configured one.
     """
-    lakes = Path(os.environ.get("LAKE") or "lakes/sample").parent
+    lakes = posixpath.dirname(os.environ.get("LAKE") or "lakes/sample")  # a folder, or s3://…
     with DAG(
         dag_id=f"arxiv_assistant__{name}" if name else "arxiv_assistant",
         description="arXiv papers to a research assistant with cited answers",
@@ -113,7 +113,7 @@ def pipeline(name: str = "", hour: str = "0") -> DAG:
         catchup=False,
         max_active_runs=1,
         default_args=DEFAULTS,
-        params=form(str(lakes / name) if name else None),
+        params=form(posixpath.join(lakes, name) if name else None),
         tags=["arxiv", "rag", "qlora"],
     ) as dag:
         plan = plan_run()

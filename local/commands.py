@@ -15,6 +15,7 @@ from typing import Any
 from jobs.core.config import REPOSITORY
 from jobs.core.errors import EXIT_DONE, ContractError, InputMissingError, TryAgainError, UsageError
 from jobs.core.lake import Lake
+from jobs.core.store import is_store
 from local import processes, running
 from local.follow import follow
 from local.layout import USER, Layout
@@ -110,8 +111,10 @@ def ask_plan(flags: list[str], *, is_refused: bool = True) -> dict[str, Any]:
 
 
 def absolute(lake: str) -> Path:
-    """A lake's folder as every process can use it."""
+    """A lake's folder as every process can use it; the address of one on a store stays what it is."""
     path = Path(lake)
+    if is_store(lake):
+        return path
     return path if path.is_absolute() else REPOSITORY / path
 
 

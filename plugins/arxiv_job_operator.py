@@ -58,7 +58,7 @@ class JobOperator(BaseOperator):
             self._job.kill()
 
     def _new_job(self) -> JobProcess:
-        self._job = JobProcess(job_place(self.secrets), self.log)
+        self._job = JobProcess(job_place(self.secrets, self.words()), self.log)
         return self._job
 
 
@@ -109,7 +109,7 @@ class SparkJobOperator(JobOperator):
         )
         self.log.info("spark-submit --master %s %s", master, " ".join(made["application_args"]))
         try:
-            self._hook.submit(made["application"], env=job_place(self.secrets).env | made["env"])
+            self._hook.submit(made["application"], env=job_place(self.secrets, self.words()).env | made["env"])
         except AirflowException as error:
             process = self._hook._submit_sp  # the hook's message has the code only as text
             if process is None or process.returncode in (None, EXIT_DONE):

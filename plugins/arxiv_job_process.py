@@ -31,10 +31,11 @@ NOT_RETRIED = (64, 65, 66)
 KEPT = {
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),
     *("LD_LIBRARY_PATH", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM"),
-    *("JAVA_HOME", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "CUDA_VISIBLE_DEVICES", "LAKE", "APP_URL"),
-    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("JAVA_HOME", "HADOOP_CONF_DIR", "YARN_CONF_DIR", "CUDA_VISIBLE_DEVICES", "LAKE", "LAKE_MIRROR"),
+    *("APP_URL", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
 }
 KEPT_PREFIXES = ("SPARK_ARXIV_", "SPARK_LOCAL_", "NVIDIA_", "HF_HUB_", "HF_HOME", "TRANSFORMERS_")
+STORE_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")  # only for a job whose lake is on an object store
 
 # A secret's variable -> the connection and its field that stand in where the variable is not set. A password of
 # kaggle_default without a login is a token: the job takes a KAGGLE_KEY alone for one.
@@ -73,17 +74,19 @@ class Place:
         return [self.python, "-m", "jobs", *words]
 
 
-def job_place(secrets: Iterable[str] = ()) -> Place:
+def job_place(secrets: Iterable[str] = (), words: Sequence[str] = ()) -> Place:
     """The place by environment, else by Airflow Variables of the same names, else beside this file.
 
     SPARK_ARXIV_PYTHON: the jobs' Python (default: Airflow's own). SPARK_ARXIV_HOME: the folder with `jobs/`.
-    `secrets`: the names of SECRETS that the job gets.
+    `secrets`: the names of SECRETS that the job gets. `words`: its flags, for the lake that they may name.
     """
     home = Path(configured("SPARK_ARXIV_HOME") or Path(__file__).resolve().parents[1])
     env = {name: value for name, value in os.environ.items() if _is_kept(name)}
     env["PYTHONPATH"] = str(home)
     if lake := configured("LAKE"):
         env["LAKE"] = lake
+    if ":/" in (words[words.index("--lake") + 1] if "--lake" in words else lake or ""):
+        env |= _store_access()
     env |= {name: value for name in secrets if (value := _secret(name))}
     return Place(configured("SPARK_ARXIV_PYTHON") or sys.executable, home, env)
 
@@ -116,6 +119,17 @@ def _secret(name: str) -> str | None:
     if value:
         mask_secret(value)
     return value
+
+
+def _store_access() -> dict[str, str]:
+    """What clients of object stores read of the worker's environment; what may be a secret is hidden in the log."""
+    from airflow.sdk.log import mask_secret
+
+    found = {name: value for name, value in os.environ.items() if name.startswith(STORE_PREFIXES)}
+    for name, value in found.items():
+        if value and any(sign in name for sign in ("KEY", "SECRET", "TOKEN")):
+            mask_secret(value)
+    return found
 
 
 class JobProcess:

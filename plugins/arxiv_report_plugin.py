@@ -37,6 +37,9 @@ async def signed_in(request: Request) -> None:
 def report() -> str:
     """The page: what the configured lake holds, and what was dropped for which reason."""
     lake = lake_folder()
+    if lake is not None and ":/" in str(lake):
+        said = "is on an object store, which this page does not read. Look at it with: python -m jobs list --lake …"
+        return page("A lake elsewhere", f"<p>{html.escape(lake.name)} {said}</p>")
     if lake is None or not (lake / "LAKE.json").is_file():
         return page("No lake yet", f"<p>{html.escape(str(lake))} is no lake. Trigger arxiv_assistant first.</p>")
     rows = "".join(row_of(manifest) for manifest in manifests(lake))

@@ -100,7 +100,7 @@ def make_run_plan(asked: Asked) -> RunPlan | None:
 
 def ask_plan(flags: list[str]) -> dict[str, Any]:
     """`python -m jobs plan --json`. Raises AirflowFailException with its sentence."""
-    asked = JobProcess(job_place(), log).ask(["plan", *flags, "--json"])
+    asked = JobProcess(job_place(words=flags), log).ask(["plan", *flags, "--json"])
     raise_for(asked.exit_code, "plan", asked.explanation)
     plan: dict[str, Any] = json.loads(asked.output)
     return plan

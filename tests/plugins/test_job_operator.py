@@ -75,6 +75,28 @@ def test_job_sees_no_secret_of_airflow(jobs: Script, monkeypatch: pytest.MonkeyP
     assert env["APP_URL"] == "http://127.0.0.1:1"
 
 
+@pytest.mark.parametrize(("lake", "seen"), [("lakes/mine", None), ("s3://bucket/lakes/mine", "k")])
+def test_keys_of_a_store_reach_only_jobs_whose_lake_is_on_one(
+    jobs: Script, monkeypatch: pytest.MonkeyPatch, lake: str, seen: str | None
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "k")
+    home = jobs()
+    operator = job()
+    operator.flags = ["--lake", lake]
+    operator.execute({})
+    assert calls(home)[0]["env"].get("AWS_SECRET_ACCESS_KEY") == seen
+
+
+def test_configured_lake_on_a_store_gives_its_jobs_the_keys(jobs: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "k")
+    monkeypatch.setenv("LAKE", "s3://bucket/lakes/mine")
+    home = jobs()
+    operator = job()
+    operator.flags = []
+    operator.execute({})
+    assert calls(home)[0]["env"]["AWS_SECRET_ACCESS_KEY"] == "k"
+
+
 def test_job_gets_the_secret_it_names(jobs: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_KAGGLE_DEFAULT", json.dumps({"conn_type": "generic", "password": "k"}))
     home = jobs()
