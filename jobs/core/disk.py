@@ -6,6 +6,8 @@ over.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,11 @@ class Disk:
             return Seen((self.root / name).read_bytes())
         except FileNotFoundError:
             return None
+
+    @contextlib.contextmanager
+    def looking_ahead(self, _names: Iterable[str]) -> Iterator[None]:
+        """Be ready to `look` at these small files, each once, within the block."""
+        yield
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a small file, durably."""

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import logging
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,10 @@ class Lake:
 
     def _name(self, dataset: str, part: str, file: str) -> str:
         return (self.part_folder(dataset, part) / file).relative_to(self.root).as_posix()
+
+    def looking_ahead(self, datasets: Iterable[str], parts: Iterable[str]) -> contextlib.AbstractContextManager[None]:
+        """For a block that will look once at the pointers of all these parts: on a store they come together."""
+        return self.disk.looking_ahead([self._name(*one, CURRENT_FILE) for one in itertools.product(datasets, parts)])
 
     def published(self, dataset: str, part: str, key: str) -> Part:
         """The part with this key, current or not. Raises IntegrityError if it is not there or not itself."""

@@ -50,6 +50,7 @@ def prune_command(argv: list[str]) -> int:
     parser = lake_parser("prune")
     parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     parser.add_argument("--keep-pdfs", choices=("always", "until_extracted"), help="when a PDF may go")
+    parser.add_argument("--quiet-hours", type=float, metavar="H", help="on a store: what is younger stays (72)")
     told = "take this paper down, for good, or those of a file, one a line; may be repeated"
     parser.add_argument("--paper", metavar="ID", action="append", default=[], help=told)
     parser.add_argument("--why", metavar="TEXT", help="with --paper: what is noted beside it")
@@ -58,7 +59,8 @@ def prune_command(argv: list[str]) -> int:
         raise UsageError("--why without --paper. Expected the paper that it is about: --paper 2401.00001.")
     lake = Lake.open(options.lake)
     paper_ids = taking_down.take_down(lake, options.paper, options.why, is_dry=options.dry_run)
-    flags = {"keep_pdfs": options.keep_pdfs} if options.keep_pdfs else {}
+    given = {"keep_pdfs": options.keep_pdfs, "quiet_hours": options.quiet_hours}
+    flags = {name: value for name, value in given.items() if value is not None}
     profile = lake.lake_file.profile
     config: PruneConfig = resolve(PruneConfig, {f"profile {profile}": load_profile(profile), "flag": flags}).values
     prune(lake, config, write_line, is_dry=options.dry_run, also=paper_ids)
@@ -167,7 +169,7 @@ def _roots(
         if folder not in roots and (folder / MANIFEST_FILE).is_file() and not _holds(gone, folder)
     }
     newest_first = sorted(made_at, key=lambda folder: (made_at[folder], folder.name), reverse=True)
-    pinned = [folder for folder in made_at if (folder / PINNED_FILE).is_file()]
+    pinned = [folder for folder in made_at if lake.disk.files(folder / PINNED_FILE)]
     return roots + newest_first[: KEPT_BESIDE_CURRENT.get(dataset, 0)] + pinned
 
 

@@ -51,9 +51,10 @@ def survey(stage: Stage, request: Request, module: ModuleType | None = None) -> 
     """Every part that the stage is asked for, with its state and why. Cheap: reads pointers and manifests only."""
     module = module or load(stage)
     config = request.config_of(module)
-    return [
-        _task_of(stage, module, config, request, part) for part in _part_names(stage, module, config.values, request)
-    ]
+    parts = _part_names(stage, module, config.values, request)
+    datasets = [stage.dataset] if hasattr(module, "inputs") else [stage.dataset, *stage.reads]
+    with request.lake.looking_ahead(datasets, parts):
+        return [_task_of(stage, module, config, request, part) for part in parts]
 
 
 def make_parts(stage: Stage, module: ModuleType, request: Request, tasks: Sequence[PartTask]) -> None:
@@ -98,7 +99,8 @@ def require_inputs(stage: Stage, tasks: Sequence[PartTask]) -> None:
 
 def report(stage: Stage, lake: Lake, tasks: Sequence[PartTask], floor_01: float | None) -> None:
     """Log what the parts hold together. Raises YieldError if the share kept is below the floor; 0 of 0 passes."""
-    parts = [part for task in tasks if (part := lake.current(task.dataset, task.part))]
+    with lake.looking_ahead([stage.dataset], [task.part for task in tasks]):
+        parts = [part for task in tasks if (part := lake.current(task.dataset, task.part))]
     counts = Counts.total(part.manifest.counts for part in parts)
     made = sum(task.state == "to do" for task in tasks)
     log.info(

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from jobs.core import cli
+from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.lake import Lake
+from tests.core import toy
+from tests.core.fake_s3 import FAR, FakeS3, Machine
 from tests.corpus.test_filter_papers import lake_of_lines, line, make, publish_rows
 
 Say = Callable[..., list[str]]
@@ -48,3 +51,17 @@ def say(looked_at: Lake, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
 
     yield call
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+@pytest.fixture
+def far(s3: FakeS3, machine: Machine) -> Lake:
+    """An empty lake on a store."""
+    return Lake.create(FAR, LakeFile("toy", Definition(), Source(metadata="toy.jsonl"), "demo"))
+
+
+@pytest.fixture
+def made_far(far: Lake) -> Lake:
+    """A lake on a store in which the toy chain is made."""
+    toy.write_source(far, toy.rows_of_two_windows())
+    toy.make_chain(far)
+    return far

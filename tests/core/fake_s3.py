@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 
 Machine = Callable[[str], None]  # the fixture `machine`: what is run from now on runs on the machine of this name
 BUCKET = "bucket"
+FAR = f"s3://{BUCKET}/lakes/toy"
 PAGE = 7  # names of a list's page: small, so that tests meet the second one
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test-id", "AWS_SECRET_ACCESS_KEY": "test-secret", "AWS_REGION": "us-east-1"}
 
@@ -60,6 +61,8 @@ class FakeS3:
     requests: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    n_slow: int = 0  # requests that are being slow now
+    most_slow: int = 0  # at one time
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -135,10 +138,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(400, "XAmzContentSHA256Mismatch")
         else:
             if fault == "slow":
-                time.sleep(1.0)
+                self.be_slow()
             self.is_mute, self.is_cut = fault == "lost", fault == "cut"
             with self.fake.lock:
                 getattr(self, f"on_{self.command.lower()}")()
+
+    def be_slow(self) -> None:
+        with self.fake.lock:
+            self.fake.n_slow += 1
+            self.fake.most_slow = max(self.fake.most_slow, self.fake.n_slow)
+        time.sleep(1.0)
+        with self.fake.lock:
+            self.fake.n_slow -= 1
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = handle_any  # noqa: N815 - the names that http.server looks for
 

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,36 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from jobs.core import copying, pruning, store
+from jobs.core import runner, store
 from jobs.core.definition import Definition, LakeFile, Source
 from jobs.core.errors import InputMissingError, IntegrityError, SupersededError, TryAgainError, UsageError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
-from jobs.core.listing import begun_parts
 from jobs.core.manifest import Counts
 from jobs.core.mirror import disk_at, disk_of, here
-from jobs.core.pruning import PruneConfig
 from jobs.core.store import Store
-from tests.core import parts_by_hand, toy
-from tests.core.fake_s3 import BUCKET, PAGE, FakeS3, Fault, Machine
+from tests.core import toy
+from tests.core.fake_s3 import FAR, PAGE, FakeS3, Fault, Machine
 
-ADDRESS = f"s3://{BUCKET}/lakes/toy"
 WINDOW = toy.WINDOWS[0]
 LONG_AGO = dt.timedelta(days=9)
 KEYS = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("one", "two", "three")}
-
-
-@pytest.fixture
-def far(s3: FakeS3, machine: Machine) -> Lake:
-    """An empty lake on a store."""
-    return Lake.create(ADDRESS, LakeFile("toy", Definition(), Source(metadata="toy.jsonl"), "demo"))
-
-
-@pytest.fixture
-def made_far(far: Lake) -> Lake:
-    """A lake on a store in which the toy chain is made."""
-    toy.write_source(far, toy.rows_of_two_windows())
-    toy.make_chain(far)
-    return far
 
 
 def task_of(lake: Lake, name: str, dataset: str = "indexes", part: str = "all") -> PartTask:
@@ -88,6 +70,13 @@ def test_second_run_makes_nothing(made_far: Lake, s3: FakeS3) -> None:
     assert sum(line.startswith("PUT") for line in s3.requests) == n_puts
 
 
+def test_pointers_of_all_windows_are_asked_for_at_one_time(made_far: Lake, s3: FakeS3) -> None:
+    s3.faults.append(Fault("GET .*/CURRENT$", "slow", times=99))
+    tasks = runner.survey(toy.chunk().stage, toy.request(made_far), toy.chunk())
+    assert [task.state for task in tasks] == ["done", "done"]
+    assert s3.most_slow == 4
+
+
 def test_pointer_is_the_last_object_of_a_part_and_the_manifest_the_one_before(far: Lake, s3: FakeS3) -> None:
     s3.requests.clear()
     publish(far, "one")
@@ -99,7 +88,7 @@ def test_another_machine_reads_and_goes_on(made_far: Lake, machine: Machine) -> 
     rows = toy.rows_of_two_windows()
     before = toy.keys(made_far)
     machine("second")
-    lake = Lake.open(ADDRESS)
+    lake = Lake.open(FAR)
     assert lake.root != made_far.root
     toy.write_source(lake, rows)
     assert not any(toy.make_chain(lake).values())
@@ -131,8 +120,8 @@ def test_damaged_object_is_never_trusted(far: Lake, s3: FakeS3, machine: Machine
     s3.put(name, b"eno")
     machine("second")
     with pytest.raises(IntegrityError, match=r"words/index has sha256"):
-        current(Lake.open(ADDRESS))
-    assert list(Lake.open(ADDRESS).root.rglob("index")) == []
+        current(Lake.open(FAR))
+    assert list(Lake.open(FAR).root.rglob("index")) == []
 
 
 def test_missing_object_is_damage(far: Lake, s3: FakeS3, machine: Machine) -> None:
@@ -140,7 +129,7 @@ def test_missing_object_is_damage(far: Lake, s3: FakeS3, machine: Machine) -> No
     del s3.objects[next(name for name in s3.names() if name.endswith("/index"))]
     machine("second")
     with pytest.raises(IntegrityError, match=r"words/index is missing"):
-        current(Lake.open(ADDRESS))
+        current(Lake.open(FAR))
 
 
 def test_damaged_part_is_made_again_under_its_key(far: Lake, s3: FakeS3, machine: Machine) -> None:
@@ -149,13 +138,13 @@ def test_damaged_part_is_made_again_under_its_key(far: Lake, s3: FakeS3, machine
     del s3.objects["lakes/toy/indexes/all/CURRENT"]
     publish(far, "one")
     machine("second")
-    assert read(Lake.open(ADDRESS)) == "one"
+    assert read(Lake.open(FAR)) == "one"
 
 
 def test_part_made_anew_elsewhere_is_told_apart_from_damage(far: Lake, s3: FakeS3, machine: Machine) -> None:
     publish(far, "one", "first bytes")
     machine("second")
-    second = Lake.open(ADDRESS)
+    second = Lake.open(FAR)
     assert second.current("indexes", "all") is not None  # its manifest is in this mirror now
     machine("first")
     s3.put(next(name for name in s3.names() if name.endswith("/index")), b"damage")
@@ -177,7 +166,7 @@ def test_writer_who_looked_before_another_published_is_superseded(far: Lake) -> 
 def test_of_two_machines_at_once_one_wins_and_the_other_is_75(far: Lake, machine: Machine) -> None:
     def overtake(_attempt: Attempt) -> None:
         machine("second")
-        publish(Lake.open(ADDRESS), "two")
+        publish(Lake.open(FAR), "two")
         machine("first")
 
     with pytest.raises(SupersededError) as caught:
@@ -189,7 +178,7 @@ def test_of_two_machines_at_once_one_wins_and_the_other_is_75(far: Lake, machine
 def test_pointer_that_moves_during_the_upload_stays_the_winners(far: Lake, machine: Machine) -> None:
     def overtake(_folder: Path, _key: str) -> None:  # everything is uploaded, only the pointer is missing
         machine("second")
-        publish(Lake.open(ADDRESS), "two")
+        publish(Lake.open(FAR), "two")
         machine("first")
 
     with pytest.raises(SupersededError):
@@ -202,13 +191,13 @@ def test_two_machines_that_make_one_key_leave_one_whole_part(far: Lake, machine:
 
     def overtake(_attempt: Attempt) -> None:
         machine("second")
-        publish(Lake.open(ADDRESS), "one", "theirs")
+        publish(Lake.open(FAR), "one", "theirs")
         machine("first")
 
     with pytest.raises(SupersededError):
         publish(far, "one", "ours", meanwhile=overtake)
     machine("third")
-    assert read(Lake.open(ADDRESS)) == "theirs"
+    assert read(Lake.open(FAR)) == "theirs"
 
 
 @pytest.mark.parametrize("name", ["vectors", "index", "_MANIFEST.json", "CURRENT"])
@@ -232,7 +221,7 @@ def test_fault_that_passes_is_not_noticed(far: Lake, s3: FakeS3, machine: Machin
     publish(far, "one")
     machine("second")
     s3.faults += [Fault(f"GET .*/{name}$", kind) for name in ("vectors", "index", "_MANIFEST.json", "CURRENT")]
-    assert read(Lake.open(ADDRESS)) == "one"
+    assert read(Lake.open(FAR)) == "one"
     assert [fault for fault in s3.faults if fault.times] == []
 
 
@@ -240,7 +229,7 @@ def test_killed_writer_leaves_nothing_visible_and_the_next_goes_on(far: Lake, s3
     publish(far, "one")
     code = (
         "from tests.core.test_store_lake import *\n"
-        f"lake = Lake.open({ADDRESS!r})\n"
+        f"lake = Lake.open({FAR!r})\n"
         "with lake.attempt(task_of(lake, 'two')) as attempt:\n"
         "    (attempt.folder / 'vectors').write_text('two')\n"
         "    attempt.before_pointer = lambda *_: os._exit(9)\n"
@@ -262,7 +251,7 @@ def test_large_file_goes_up_in_parts_and_is_seen_whole(far: Lake, s3: FakeS3, ma
     assert sum(line.startswith("PUT") and line.endswith("weights") for line in s3.requests) == 3
     machine("second")
     s3.faults.append(Fault("GET .*/weights$", "cut"))
-    assert current(Lake.open(ADDRESS)).file("weights").read_bytes() == content
+    assert current(Lake.open(FAR)).file("weights").read_bytes() == content
 
 
 def test_batches_of_a_killed_machine_are_taken_over_by_another(far: Lake, machine: Machine) -> None:
@@ -273,7 +262,7 @@ def test_batches_of_a_killed_machine_are_taken_over_by_another(far: Lake, machin
         disk_at(batch).push(batch)
         raise KeyboardInterrupt
     machine("second")
-    lake = Lake.open(ADDRESS)
+    lake = Lake.open(FAR)
     with lake.attempt(task) as attempt:
         assert (attempt.work / "batch").read_text() == "half done"
         attempt.finish(Counts(1, 1), rows=1)
@@ -308,12 +297,12 @@ def test_part_that_only_the_mirror_still_has_is_not_there(far: Lake, s3: FakeS3)
 def test_what_a_source_looked_like_is_seen_by_other_machines(far: Lake, machine: Machine) -> None:
     far.note_seen("snapshots", "file", {"size": 3})
     machine("second")
-    assert Lake.open(ADDRESS).seen("snapshots", "file") == {"size": 3}
+    assert Lake.open(FAR).seen("snapshots", "file") == {"size": 3}
 
 
 def test_no_lake_and_no_bucket_are_told(s3: FakeS3, machine: Machine) -> None:
     with pytest.raises(InputMissingError, match="s3://bucket/lakes/toy is no lake"):
-        Lake.open(ADDRESS)
+        Lake.open(FAR)
     with pytest.raises(UsageError, match="no such bucket"):
         Lake.create("s3://another/lake", LakeFile("toy", Definition(), Source(), "demo"))
 
@@ -321,50 +310,10 @@ def test_no_lake_and_no_bucket_are_told(s3: FakeS3, machine: Machine) -> None:
 def test_refused_credentials_are_64_and_a_server_that_fails_is_75(far: Lake, s3: FakeS3) -> None:
     s3.faults.append(Fault(".*", 403))
     with pytest.raises(UsageError, match="credentials"):
-        Lake.open(ADDRESS)
+        Lake.open(FAR)
     s3.faults[:] = [Fault(".*", 503, times=99)]
     with pytest.raises(TryAgainError, match=r"could not read LAKE\.json"):
-        Lake.open(ADDRESS)
-
-
-def test_prune_leaves_what_is_young_and_removes_what_is_old(made_far: Lake, s3: FakeS3) -> None:
-    old = {name: made_far.current_key("chunks", name) for name in toy.WINDOWS}
-    toy.make_chain(made_far, suffix="!")
-    lines: list[str] = []
-    pruning.prune(made_far, PruneConfig(), lines.append)
-    assert lines[-1].startswith("removed 0 things")
-    s3.grow_old(LONG_AGO)
-    lines.clear()
-    pruning.prune(made_far, PruneConfig(), lines.append)
-    for name, key in old.items():
-        assert f"chunks/{name}/{str(key)[:12]}" not in {"/".join(one.split("/")[:3]) for one in objects(s3, "chunks")}
-    assert not any(toy.make_chain(made_far, suffix="!").values())
-    assert any(line.startswith("removed chunks/") and not line.endswith("bytes=0") for line in lines)
-
-
-def test_prune_sees_parts_that_this_machine_never_touched(made_far: Lake, s3: FakeS3, machine: Machine) -> None:
-    toy.make_chain(made_far, suffix="!")
-    s3.grow_old(LONG_AGO)
-    n_objects = len(objects(s3))
-    machine("second")
-    lake = Lake.open(ADDRESS)
-    assert begun_parts(lake, "chunks") == []
-    pruning.prune(lake, PruneConfig(), lambda _line: None)
-    assert begun_parts(lake, "chunks") == list(toy.WINDOWS)
-    assert len(objects(s3)) == n_objects - 6 * 2  # papers, documents and chunks of two windows: manifest and rows
-
-
-def test_prune_removes_pdfs_that_no_part_names_once_they_are_old(far: Lake, s3: FakeS3) -> None:
-    for number in (0, 1):
-        s3.put(f"lakes/toy/pdfs/_files/{parts_by_hand.PDF_NAMES[number]}", b"pdf %d" % number)
-    row = {"paper_id": "2401.00000", "version": 1, "status": "ok", "path": parts_by_hand.PDF_NAMES[0]}
-    row |= {"sha256": hashlib.sha256(b"pdf 0").hexdigest(), "size_bytes": 5}
-    parts_by_hand.publish(far, "pdfs", "some", [row], part=WINDOW)
-    pruning.prune(far, PruneConfig(), lambda _line: None)
-    assert len(objects(s3, "pdfs/_files")) == 2
-    s3.grow_old(LONG_AGO)
-    pruning.prune(far, PruneConfig(), lambda _line: None)
-    assert [name.removeprefix("pdfs/_files/") for name in objects(s3, "pdfs/_files")] == parts_by_hand.PDF_NAMES[:1]
+        Lake.open(FAR)
 
 
 def test_pdfs_between_the_parts_are_not_listed(far: Lake, s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,59 +327,10 @@ def test_pdfs_between_the_parts_are_not_listed(far: Lake, s3: FakeS3, monkeypatc
     assert len(s3.requests) < 4
 
 
-def copy(source: str | Path, target: str | Path, *words: str) -> None:
-    assert copying.copy_command(["copy", "--lake", str(source), "--to", str(target), *words]) == 0
-
-
-def whole(lake: Lake) -> dict[str, bytes]:
-    """Every file of every current part."""
-    found = {}
-    for dataset in ("snapshots", "papers", "documents", "chunks", "pdfs"):
-        for name in lake.parts(dataset):
-            part = lake.current(dataset, name)
-            assert part is not None
-            found |= {f"{dataset}/{name}/{file}": part.file(file).read_bytes() for file in part.manifest.files}
-    return found
-
-
-def test_copy_to_a_store_and_back_is_equal(made: Lake, s3: FakeS3, machine: Machine, tmp_path: Path) -> None:
-    parts_by_hand.publish_pdfs(made, "pdfs", 0, 1)
-    copy(made.root, ADDRESS)
-    machine("second")
-    copy(ADDRESS, tmp_path / "back")
-    back = Lake.open(tmp_path / "back")
-    assert whole(back) == whole(made)
-    assert {n: (back.pdf_files / parts_by_hand.PDF_NAMES[n]).read_bytes() for n in (0, 1)} == {0: b"pdf 0", 1: b"pdf 1"}
-    assert whole(Lake.open(ADDRESS)) == whole(made)
-
-
-def test_copying_again_to_a_store_moves_no_file(made: Lake, s3: FakeS3, machine: Machine) -> None:
-    copy(made.root, ADDRESS)
-    shutil.rmtree(Lake.open(ADDRESS).root)
-    s3.requests.clear()
-    copy(made.root, ADDRESS)
-    assert [line for line in s3.requests if line.startswith("PUT")] == []
-    assert {line.rsplit("/", 1)[1] for line in s3.requests if line.startswith("GET") and "/" in line} <= {
-        *("LAKE.json", "CURRENT", "_MANIFEST.json")
-    }
-
-
-def test_copy_takes_work_along_both_ways(made: Lake, s3: FakeS3, machine: Machine, tmp_path: Path) -> None:
-    work = made.part_folder("drafts", WINDOW) / "_work" / ("a" * 12) / "inner"
-    work.mkdir(parents=True)
-    (work.parent.parent.parent / ".lock").touch()
-    (work / "batch.parquet").write_bytes(b"rows")
-    copy(made.root, ADDRESS, "--work")
-    machine("second")
-    copy(ADDRESS, tmp_path / "back", "--work")
-    twin = Lake.open(tmp_path / "back").part_folder("drafts", WINDOW) / "_work" / ("a" * 12) / "inner" / "batch.parquet"
-    assert twin.read_bytes() == b"rows"
-
-
 def test_mirror_is_known_for_what_it_is_by_its_folder_alone(far: Lake) -> None:
     """A child process that is given the folder must not take it for a lake of its own."""
-    assert Lake.open(far.root).address == ADDRESS
-    assert Lake.open(Path(ADDRESS)).root == far.root  # a path has one slash fewer
+    assert Lake.open(far.root).address == FAR
+    assert Lake.open(Path(FAR)).root == far.root  # a path has one slash fewer
 
 
 def test_place_that_a_task_of_spark_names_is_found_on_a_machine_that_never_saw_the_lake(
@@ -440,7 +340,7 @@ def test_place_that_a_task_of_spark_names_is_found_on_a_machine_that_never_saw_t
     spelled = far.disk.spelled(current(far).folder / "vectors")
     machine("executor")
     path = here(spelled)
-    assert (path.exists(), path.is_relative_to(disk_of(ADDRESS).root)) == (False, True)
+    assert (path.exists(), path.is_relative_to(disk_of(FAR).root)) == (False, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"../../papers/all", b"0" * 63])
@@ -453,5 +353,5 @@ def test_pointer_that_holds_no_key_is_damage(far: Lake, s3: FakeS3, content: byt
 def test_secrets_stand_in_no_message(s3: FakeS3) -> None:
     s3.faults.append(Fault(".*", 403))
     with pytest.raises(UsageError) as caught:
-        Store(ADDRESS).read("LAKE.json")
+        Store(FAR).read("LAKE.json")
     assert "test-secret" not in str(caught.value) + repr(caught.value.__cause__)
