@@ -175,9 +175,12 @@ class Mirror(Disk):
         """Fetch what other machines left of the work; a file of it never changes under its name."""
         for one in self._store.list(self._name(folder)):
             path = self.root / one.name
-            if not path.is_file() and (seen := self._store.read(one.name)):
-                durable.make_dirs(path.parent)
-                durable.write_atomic(path, seen.content)
+            if path.is_file():
+                continue
+            durable.make_dirs(path.parent)
+            with contextlib.suppress(FileNotFoundError), durable.replacing(path) as file:
+                if self._store.download(one.name, file) is None:  # its writer has just published
+                    raise FileNotFoundError(one.name)
 
     def push(self, path: Path) -> None:
         """Put a file under its own name."""

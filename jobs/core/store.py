@@ -27,6 +27,7 @@ SCHEMES = ("s3", "gs", "az")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/+(.*)")
 _BLOCK_BYTES = 8 << 20
 PAGE = 1000  # objects of a list at a time, as many as a store sends
+SWAPS = 5
 RETRIES, RETRY_S = 8, 120.0  # of a request that meets a 5xx or a dead line
 
 
@@ -96,16 +97,28 @@ class Store:
         """Put an object if it still is what was seen (None: not there); False if another writer was faster.
 
         A put whose answer was lost is repeated and then refused by its own success: who finds its own content has won.
+        S3 may refuse two puts of one moment, both (409): who finds that nothing changed puts again.
         """
+        for _ in range(SWAPS):
+            if self._put_if(name, content, seen):
+                return True
+            there = self.read(name)
+            if there != seen:
+                return there is not None and there.content == content
+        raise TryAgainError(
+            f"{self.address}: {name} could not be swapped in {SWAPS} tries, though nobody changed it. Run this again; if "
+            "it stays, the store does not know conditional puts (If-Match, If-None-Match), which a lake needs."
+        )
+
+    def _put_if(self, name: str, content: bytes, seen: Seen | None) -> bool:
         from obstore import exceptions
 
         mode: Any = dict(seen.version) if seen else "create"
         with self._explaining("write", name):
             try:
                 self._client.put(name, content, mode=mode)
-            except (exceptions.AlreadyExistsError, exceptions.PreconditionError, FileNotFoundError):
-                there = self.read(name)
-                return there is not None and there.content == content
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                return False
         return True
 
     def find(self, name: str) -> Listed | None:
@@ -177,13 +190,18 @@ def _first_line(error: Exception) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _open(address: str, _server: str | None) -> ObjectStore:
+def _open(address: str, server: str | None) -> ObjectStore:
     from obstore.store import from_url
 
     # A whole request may take as long as a snapshot does; a line that gives nothing for a minute is dead.
     client: ClientConfig = {"timeout": "12h", "read_timeout": "60s", "connect_timeout": "10s"}
     if os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true":  # options that are given hide the environment's
         client["allow_http"] = True
+    elif address.startswith("s3://") and (server or "").startswith("http://"):
+        raise UsageError(
+            f"AWS_ENDPOINT_URL is {server}: papers would cross the line unencrypted. Expected https://, or "
+            "AWS_ALLOW_HTTP=true beside it where that is meant."
+        )
     retry: RetryConfig = {
         "max_retries": RETRIES,
         "retry_timeout": dt.timedelta(seconds=RETRY_S),

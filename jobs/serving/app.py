@@ -97,7 +97,9 @@ async def _watch(served: Served, follow_s: float) -> None:
     while True:
         try:
             await asyncio.to_thread(served.follow)
-        except (JobError, OSError, ValueError):
+        except JobError as error:  # such as a store that is away
+            log.error("cannot see what the lake has released; what serves goes on: %s", error)
+        except (OSError, ValueError):
             log.exception("cannot see what the lake has released; what serves goes on")
         await asyncio.sleep(follow_s)
 

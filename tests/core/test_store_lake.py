@@ -225,6 +225,19 @@ def test_fault_that_passes_is_not_noticed(far: Lake, s3: FakeS3, machine: Machin
     assert [fault for fault in s3.faults if fault.times] == []
 
 
+def test_two_conditional_puts_at_one_moment_are_sorted_out_by_the_client(far: Lake, s3: FakeS3) -> None:
+    """S3 answers 409 to both and means: again."""
+    s3.faults += [Fault(f"PUT .*/{name}$", 409) for name in ("_MANIFEST.json", "CURRENT")]
+    publish(far, "one")
+    assert read(far) == "one"
+
+
+def test_store_that_never_swaps_is_told(far: Lake, s3: FakeS3) -> None:
+    s3.faults.append(Fault("PUT .*/CURRENT$", 412, times=99))
+    with pytest.raises(TryAgainError, match="does not know conditional puts"):
+        publish(far, "one")
+
+
 def test_killed_writer_leaves_nothing_visible_and_the_next_goes_on(far: Lake, s3: FakeS3) -> None:
     publish(far, "one")
     code = (
@@ -348,6 +361,12 @@ def test_pointer_that_holds_no_key_is_damage(far: Lake, s3: FakeS3, content: byt
     s3.put("lakes/toy/indexes/all/CURRENT", content)
     with pytest.raises(IntegrityError, match="Remove"):
         far.current("indexes", "all")
+
+
+def test_line_without_encryption_must_be_asked_for(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ALLOW_HTTP")
+    with pytest.raises(UsageError, match="AWS_ALLOW_HTTP=true"):
+        Lake.open(FAR)
 
 
 def test_secrets_stand_in_no_message(s3: FakeS3) -> None:
