@@ -106,8 +106,8 @@ class Store:
             if there != seen:
                 return there is not None and there.content == content
         raise TryAgainError(
-            f"{self.address}: {name} could not be swapped in {SWAPS} tries, though nobody changed it. Run this again; if "
-            "it stays, the store does not know conditional puts (If-Match, If-None-Match), which a lake needs."
+            f"{self.address}: {name} could not be swapped in {SWAPS} tries, though nobody changed it. Run this again; "
+            "if it stays, the store does not know conditional puts (If-Match, If-None-Match), which a lake needs."
         )
 
     def _put_if(self, name: str, content: bytes, seen: Seen | None) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobs.core.errors import UsageError
+from jobs.core.mirror import disk_of
+from local.commands import absolute
 from local.variables import Given
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -69,3 +71,10 @@ def test_make_passes_names_and_no_values() -> None:
     words = made.stdout.splitlines()[-1].split()
     assert words[1:4] == ["-m", "local", "demo"]
     assert sorted(words[4:]) == ["CATEGORIES", "GOAL"]
+
+
+def test_address_of_a_store_stays_one_on_its_way_through_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKE_MIRROR", str(tmp_path))
+    assert disk_of(str(absolute("s3://bucket/lakes/mine"))).address == "s3://bucket/lakes/mine"
