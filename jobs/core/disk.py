@@ -32,6 +32,7 @@ class Disk:
     """The files of a lake in a folder. Names are relative to it."""
 
     sees_all_writers = True  # by their locks
+    is_one_folder = True  # which every machine of a cluster must see at the same place
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -129,4 +130,4 @@ class Disk:
 
     def spelled(self, path: Path) -> str:
         """The path in a form that `here` understands on any machine of a Spark cluster."""
-        return str(path)
+        return str(path.absolute())

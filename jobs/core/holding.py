@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.core import tables
 from jobs.core.contracts import DATASETS
 from jobs.core.lake import Lake, Part
-from jobs.core.manifest import Manifest
+from jobs.core.part import part_at
 
 # Files whose rows are about papers, which they name by `paper_id` or by `chunk_id`.
 ROWS_ABOUT_PAPERS = {
@@ -46,7 +46,7 @@ class Holding:
 
     def of_folder(self, folder: Path) -> frozenset[str]:
         """As `of`, for the folder of a published part."""
-        return self.of(Part(folder, Manifest.read(folder))) if self.paper_ids else self.paper_ids
+        return self.of(part_at(folder)) if self.paper_ids else self.paper_ids
 
     def current(self, datasets: Iterable[str] = tuple(DATASETS)) -> Iterator[tuple[Part, frozenset[str]]]:
         """Every current part of the datasets that holds some of the papers."""

@@ -13,7 +13,8 @@ from jobs.core.definition import split_of
 from jobs.core.holding import ROWS_ABOUT_PAPERS, Holding, paper_of
 from jobs.core.lake import Lake, Part
 from jobs.core.listing import begun_parts, key_folders
-from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE, Manifest
+from jobs.core.manifest import KEY_LENGTH, MANIFEST_FILE
+from jobs.core.part import part_at
 
 PAIR_FILES = {"drafts": ("rows.parquet",), "qa": ("rows.parquet", "refused.parquet")}
 OUTGROWN = ("indexes", "adapters", "models", "reports", "releases")  # of these, keys that are not current count too
@@ -126,7 +127,7 @@ def _outgrown(lake: Lake, paper_id: str) -> Iterator[str]:
         for name in begun_parts(lake, dataset):
             for folder in key_folders(lake.part_folder(dataset, name)):
                 if (folder / MANIFEST_FILE).is_file() and holding.of_folder(folder):
-                    yield _outgrown_line(lake, Part(folder, Manifest.read(folder)), paper_id)
+                    yield _outgrown_line(lake, part_at(folder), paper_id)
 
 
 def _outgrown_line(lake: Lake, part: Part, paper_id: str) -> str:

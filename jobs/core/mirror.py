@@ -80,6 +80,7 @@ def _mirror_in(root: Path) -> Mirror | None:
 class Mirror(Disk):
     """A folder of this machine that stands for a lake on a store."""
 
+    is_one_folder = False
     sees_all_writers = False
 
     def __init__(self, root: Path, store: Store) -> None:

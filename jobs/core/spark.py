@@ -29,6 +29,8 @@ from jobs.core.errors import UsageError
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
+    from jobs.core.disk import Disk
+
 ENTRY = REPOSITORY / "jobs" / "submit" / "spark_stage.py"
 LEAST_JAVA = 17
 ARCHIVES = "_submit"  # of `zip_package`, in the lake's folder; prune removes those of other programs
@@ -68,17 +70,17 @@ class Submission:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[SparkContext]:
+def running(disk: Disk) -> Iterator[SparkContext]:
     """A context without a SQL session, which would cost six CPU-seconds for nothing: the JVM sees no row.
 
-    Raises UsageError if the executors of a cluster do not see `folder`, the lake's, where this machine has it.
+    Raises UsageError if the executors of a cluster do not see the lake's folder where this machine has it.
     """
     from pyspark import SparkContext
 
     with SparkContext.getOrCreate() as context:
         context.setLogLevel("WARN")
-        if not str(context.master).startswith("local"):
-            _check_is_shared(context, folder)
+        if disk.is_one_folder and not str(context.master).startswith("local"):
+            _check_is_shared(context, disk.root.absolute())
         yield context
 
 

@@ -31,7 +31,7 @@ def take_down(lake: Lake, asked: Sequence[str], why: str | None, *, is_dry: bool
             windows.setdefault(paper_id, set()).update(_windows_of(part))
     if unknown := sorted(paper_ids - windows.keys() - takedowns.taken_down(lake)):
         raise InputMissingError(
-            f"{', '.join(unknown)}: no current part of {lake.root} holds that paper. Expected an arXiv id such as "
+            f"{', '.join(unknown)}: no current part of {lake.address} holds that paper. Expected an arXiv id such as "
             "2401.00001 of a paper that came in; `python -m jobs show ID` tells what a lake has. Nothing was changed."
         )
     if paper_ids and not is_dry:
@@ -70,7 +70,7 @@ def what_is_left(lake: Lake, paper_ids: frozenset[str]) -> Iterator[str]:
     if left:
         flags = "".join(f" --window {window}" for window in sorted(windows)) or " --only all"
         flags += "" if lake.parts("drafts") else " --goal index"  # no teacher was ever asked here
-        yield f"finish with: python -m jobs run --lake {lake.root}{flags}"
+        yield f"finish with: python -m jobs run --lake {lake.address}{flags}"
         yield f"  which makes these anew without {names} and then removes what they were"
     else:
         yield f"no current part holds {names}"

@@ -19,6 +19,7 @@ from jobs.core import spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import Definition
+from jobs.core.disk import Disk
 from jobs.core.lake import Attempt, Lake, PartTask
 from jobs.core.manifest import Counts
 from jobs.core.mirror import disk_at, here
@@ -72,7 +73,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         taken = [_take_over(attempt) for attempt in attempts]
         groups = [group for one, rows in zip(attempts, taken, strict=True) for group in _row_groups(one, rows)]
         if groups:
-            _cut_in_spark(lake.root, Cut(lake.definition, config.min_chunk_chars), groups)
+            _cut_in_spark(lake.disk, Cut(lake.definition, config.min_chunk_chars), groups)
         for attempt, rows in zip(attempts, taken, strict=True):
             attempt.gather()
             _write(attempt, rows, 1 / len(tasks))
@@ -117,8 +118,8 @@ def _papers_of(table: pyarrow.Table) -> set[tuple[str, int]]:
     return set(zip(table["paper_id"].to_pylist(), table["version"].to_pylist(), strict=True))
 
 
-def _cut_in_spark(root: Path, cut: Cut, groups: list[RowGroup]) -> None:
-    with spark.running(root) as context:
+def _cut_in_spark(disk: Disk, cut: Cut, groups: list[RowGroup]) -> None:
+    with spark.running(disk) as context:
         context.parallelize(groups, len(groups)).foreachPartition(partial(_cut_groups, cut))
 
 

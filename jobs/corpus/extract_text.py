@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.core import spark, tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
+from jobs.core.disk import Disk
 from jobs.core.errors import IntegrityError, UsageError
 from jobs.core.lake import Attempt, Lake, PartTask
 from jobs.core.manifest import Counts
@@ -75,7 +76,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             pdf for attempt, rows in zip(attempts, taken, strict=True) for pdf in _to_read(lake, attempt, _hashes(rows))
         ]
         if to_read:
-            _read_in_spark(lake.root, partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
+            _read_in_spark(lake.disk, partial(_read_bucket, _limits(config), config.cleaning_off), to_read)
         for attempt, rows in zip(attempts, taken, strict=True):
             attempt.gather()
             _write(attempt, rows, 1 / len(tasks))
@@ -143,10 +144,10 @@ def _to_read(lake: Lake, attempt: Attempt, done: set[tuple[str, str]]) -> Iterat
             )
 
 
-def _read_in_spark(root: Path, read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
+def _read_in_spark(disk: Disk, read_bucket: Callable[[list[PdfToRead]], list[str]], to_read: list[PdfToRead]) -> None:
     """Raises IntegrityError if a stored PDF changed."""
     folders = sorted({here(pdf.work) for pdf in to_read})
-    with spark.running(root) as context, batches.Watch("pdfs", folders, len(to_read)):
+    with spark.running(disk) as context, batches.Watch("pdfs", folders, len(to_read)):
         buckets = deal(to_read, BUCKETS_A_CORE * context.defaultParallelism)
         problems = context.parallelize(buckets, len(buckets)).flatMap(read_bucket).collect()
     if problems:

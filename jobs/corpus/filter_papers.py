@@ -18,6 +18,7 @@ from jobs.core import spark, tables, takedowns
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS, rejects_schema
 from jobs.core.definition import SOURCE_PARTS
+from jobs.core.disk import Disk
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
@@ -61,7 +62,7 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     taken_down = takedowns.taken_down(lake)  # also those that no window held: a new record may move a paper
     with contextlib.ExitStack() as stack:
         attempts = [stack.enter_context(lake.attempt(task)) for task in tasks]
-        found = _scan(lake.root, sources, select(lake.definition, windows))
+        found = _scan(lake.disk, sources, select(lake.definition, windows))
         _check_malformed(found, config.max_malformed_01)
         extra = {"snapshot_lines": found.n_lines}
         for window, attempt in zip(windows, attempts, strict=True):
@@ -69,12 +70,12 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             _write(scan, taken_down, attempt, config, share_01=1 / len(tasks), extra=extra)
 
 
-def _scan(root: Path, sources: list[Part], selection: Selection) -> ScanResult:
+def _scan(disk: Disk, sources: list[Part], selection: Selection) -> ScanResult:
     """All ranges of all snapshots, by Spark; rows come back to the driver, where the newest record of each wins."""
     size_bytes = sum(_size_bytes(part) for part in sources)
     if not size_bytes:
         return ScanResult({})
-    with spark.running(root) as context:
+    with spark.running(disk) as context:
         range_bytes = max(snapshot.RANGE_BYTES, size_bytes // (TASKS_PER_CORE * context.defaultParallelism) + 1)
         ranges = [
             (disk_at(part.folder).spelled(part.file(SNAPSHOT_FILE, by_size=True)), start, end, part.manifest.part)

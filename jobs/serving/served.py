@@ -42,7 +42,7 @@ def _refuse_what_learnt_too_much(lake: Lake, key: str) -> None:
     if adapter and (learnt := learnt_from_taken_down(lake, lake.published("adapters", "all", adapter))):
         raise ContractError(
             f"Release {facts['release_id']} is not served again: its student learnt from {learnt}, taken down since. "
-            f"Make another one: python -m jobs run --lake {lake.root}"
+            f"Make another one: python -m jobs run --lake {lake.address}"
         )
 
 

@@ -73,7 +73,7 @@ def export_command(argv: list[str]) -> int:
     parser = lake_parser("export_dataset")
     parser.add_argument("--to", metavar="DIR", required=True, help="a folder that is not there yet, or empty")
     options = parser.parse_args(argv[1:])
-    n_rows = export(Lake.open(Path(options.lake)), Path(options.to))
+    n_rows = export(Lake.open(options.lake), Path(options.to))
     log.info("%s: %d pairs", options.to, n_rows)
     return EXIT_DONE
 

@@ -51,7 +51,7 @@ def review_command(argv: list[str]) -> int:
     parser.add_argument("--n", type=int, default=0, help="export: pairs at most, undecided ones first; 0: all")
     options = parser.parse_args(argv[1:])
     _refuse_mixture(options)
-    lake = Lake.open(Path(options.lake))
+    lake = Lake.open(options.lake)
     if options.action == "export":
         _export(lake, Path(options.out), options)
     else:
@@ -95,7 +95,9 @@ def _curated(lake: Lake) -> Iterator[Row]:
     """Kept and refused pairs, with their reason."""
     qa = lake.current("qa", "all")
     if qa is None:
-        raise InputMissingError(f"{lake.root} has no qa yet. Make it with: python -m jobs curate_qa --lake {lake.root}")
+        raise InputMissingError(
+            f"{lake.address} has no qa yet. Make it with: python -m jobs curate_qa --lake {lake.address}"
+        )
     for name in DATASETS["qa"].files:
         if name in qa.manifest.files:
             yield from ({"reason": None} | row for row in tables.read_table(qa.file(name)).to_pylist())
@@ -156,7 +158,7 @@ def _import(lake: Lake, path: Path) -> None:
     if idle := [line for line in lines if line.cells.get("note") and not _decision(line, drafts[line.cells["qa_id"]])]:
         log.warning("%d notes stand beside no verdict, the first in line %d: not kept", len(idle), idle[0].number)
     if n_new:
-        write_line(f"they count from the next run on, or now: python -m jobs curate_qa --lake {lake.root}")
+        write_line(f"they count from the next run on, or now: python -m jobs curate_qa --lake {lake.address}")
 
 
 def _complaints(lines: Iterable[Line], drafts: dict[str, Row]) -> Iterator[str]:
