@@ -41,6 +41,7 @@ class LocalContext:
 
     given: list[Any] = []  # noqa: RUF012  what was last handed out, over all contexts
     n_jobs = 0
+    master = "local[2]"
     defaultParallelism = 2  # noqa: N815  Spark's name
 
     @classmethod
