@@ -30,8 +30,8 @@ _POINTS_ELSEWHERE = re.compile(
     r"|\bthe (?:(?:paper|article|note|study|excerpt)\b(?! of)|authors?\b)"
     r"|\b(?:does|do|in|to|by|from) the (?:passage|text|context)"
     r"(?: (?:say|state|mention|describe|give|discuss|suggest)|[?,.])"
-    r"|\b(?:tables?|figs?\.?|figures?|sections?|eqs?\.?|equations?|listings?|theorem|lemma|proposition|appendix)"
-    r" ?\(?[\dA-Z]\b\)?"
+    r"|\b(?:passages?|tables?|figs?\.?|figures?|sections?|eqs?\.?|equations?|listings?|theorem|lemma|proposition"
+    r"|appendix)(?: ?\(?\d|\s\(?(?-i:[A-Z])\b)"
     r"|\b(?:the )?(?:above|below|aforementioned|former|latter|following)\b(?! \d)"
     r"|\b(?:we|our|ours|us)\b|\[\d+\]",
     re.IGNORECASE,

@@ -47,6 +47,8 @@ def test_evidence_may_differ_by_nothing_else(evidence: str) -> None:
         "What is the above method good for?",
         "What do Gray et al. propose?",
         "What does the passage say about leases?",
+        "What does passage 2 add to the lease of passage 1?",
+        "What does Lemma A say about leases?",
         "How long is a lease in the text?",
     ],
 )
@@ -59,6 +61,7 @@ def test_question_that_needs_its_paper_is_refused(question: str) -> None:
     [
         "What table does a join broadcast to its executors?",
         "How does a section title change an embedding?",
+        "How do tables and figures look in extracted text?",
         "Which cosine above 0.9 marks a near duplicate?",
         "What does a model figure out from its context?",
         "What do Gray et al. propose about leases?",
