@@ -36,7 +36,8 @@ _REVIEWS = (
 )
 _SILENCE = r"\bdo not (?:mention|reveal|tell|disclose|highlight) (?:any|the|this|that|these|your|anyone|users?)\b"
 _MARKS = (
-    r"<\|[^|]{1,30}\|>|\[/?INST\]|<</?SYS>>|^\s*(?:#+ ?)?(?:system|assistant|user|human|instructions?) ?:"
+    r"<\|[^|]{1,30}\|>|\[/?INST\]|<</?SYS>>"
+    r"|(?:^|[.!?]\s)[\s>*•“\"'(\[-]*(?:#+ ?)?(?:system|assistant|user|human|instructions?) ?:"
     r"|### ?instructions?\b|\b(?:begin|end|new) (?:of )?(?:system |user )?(?:prompt|instructions)\b"
 )
 _ADDRESSED = (

@@ -9,7 +9,7 @@ import pytest
 from jobs.tuning import qa_checks
 from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.qa_checks import QA, first_reason
-from tests.tuning.injected import ORDERS
+from tests.tuning.injected import ORDERS, PASSAGES
 
 TEXT = "A visibility timeout is a lease: a right that\nexpires unless it is renewed by its holder."
 GOOD = QA(
@@ -95,9 +95,19 @@ def test_order_to_a_model_is_noticed_in_every_field(order: str) -> None:
         assert first_reason(dataclasses.replace(GOOD, **{name: order})) == "instructions"
 
 
+@pytest.mark.parametrize("passage", PASSAGES)
+def test_order_is_noticed_wherever_it_hides(passage: str) -> None:
+    assert gives_instructions(passage)
+
+
+def test_at_least_100_injected_passages_are_tried() -> None:
+    assert len(set(PASSAGES)) >= 100
+
+
 @pytest.mark.parametrize(
     "prose",
     [
+        "The file system: an index and blocks.",
         "The model answers from the passages and cites their numbers.",
         "A prompt that is too long leaves little room.",
         "You are free to choose the rank.",
