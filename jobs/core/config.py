@@ -66,7 +66,8 @@ def load_profile(name: str) -> Settings:
 def resolve(cls: type, layers: Mapping[str, Settings]) -> Resolved:
     """Fill a dataclass of settings from layers (origin -> settings, weakest first); names of others are passed over.
 
-    Raises UsageError where a value has the wrong type or is not among the choices.
+    A class may offer `derive(values)`, which answers {name: (value, origin)} of the settings that follow from others.
+    Raises UsageError where a value has the wrong type or is not among the choices, or is given although it follows.
     """
     values: Settings = {}
     origins: dict[str, str] = {}
@@ -77,6 +78,10 @@ def resolve(cls: type, layers: Mapping[str, Settings]) -> Resolved:
             if field.name in layer:
                 values[field.name] = _coerce(field, hints[field.name], layer[field.name], origin)
                 origins[field.name] = origin
+    for name, (value, origin) in cls.derive(values).items() if hasattr(cls, "derive") else ():
+        if origins[name] != "default":
+            raise UsageError(f"{name}={values[name]!r} ({origins[name]}): expected none, it follows from {origin}.")
+        values[name], origins[name] = value, origin
     return Resolved(cls(**values), origins)
 
 

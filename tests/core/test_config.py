@@ -106,6 +106,29 @@ def test_list_of_a_profile_becomes_a_tuple_and_a_whole_number_a_float() -> None:
     assert (values.words, values.share_01, type(values.share_01), values.folder) == (("a", "b"), 1.0, float, None)
 
 
+@dataclass(frozen=True)
+class Derived:
+    """A class with a setting that follows from another."""
+
+    width: int = setting(2, "a number")
+    area: int = setting(0, "its square", affects_rows=True)
+
+    @staticmethod
+    def derive(values: dict) -> dict:
+        return {"area": (values["width"] ** 2, "width")}
+
+
+def test_setting_that_follows_from_another_says_from_which() -> None:
+    resolved = resolve(Derived, {"flag": {"width": 3}})
+    assert (resolved.values.area, resolved.origins["area"]) == (9, "width")
+    assert resolved.affecting_rows() == {"area": 9}
+
+
+def test_setting_that_follows_from_another_cannot_be_given() -> None:
+    with pytest.raises(UsageError, match=r"area=7 \(flag\): expected none, it follows from width"):
+        resolve(Derived, {"flag": {"area": 7}})
+
+
 def test_unknown_setting_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown setting .chunk_char.\. Did you mean chunk_chars\?"):
         refuse_unknown(["chunk_char"], {"chunk_chars", "embedder"}, "profile demo")
