@@ -1,4 +1,4 @@
-"""Which chunks of a window a teacher is asked about, in what order, and by which shard.
+"""Which chunks of a window a teacher is asked about, for which types of question, in what order, by which shard.
 
 All of it is a pure function of the window's chunks and the settings, so any number of shards, started in any order and
 killed at any moment, ask for the same pairs.
@@ -7,12 +7,16 @@ killed at any moment, ask for the same pairs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.corpus import worth
 from jobs.corpus.arxiv import id_hash
+from jobs.tuning.outcomes import RowKey
+from jobs.tuning.prompt_file import MOST_UNANSWERABLE_01, QuestionType
+from jobs.tuning.prompts import FORMS, TWO_PASSAGES, UNANSWERABLE
 
 ASKED_KINDS = ("text",)
 MIN_LETTERS = 200
@@ -34,6 +38,39 @@ class Chunk:
         """From a row of `chunks`."""
         section = " › ".join(row["section_path"])
         return cls(row["chunk_id"], row["paper_id"], row["text"], row["text_hash"], section)
+
+    @property
+    def ordinal(self) -> int:
+        """Its place among the chunks of its document."""
+        return int(self.chunk_id.rpartition("#")[2])
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One pair that is wanted of a type and its form: about a chunk, or about two of one paper in its order."""
+
+    chunks: tuple[Chunk, ...]
+    question_type: str
+    form: str
+
+    @property
+    def key(self) -> RowKey:
+        """What the pair is known by, whoever writes it."""
+        return key_of(self.chunks), self.question_type
+
+
+def key_of(chunks: Sequence[Chunk]) -> str:
+    """The hash of a chunk's text; of two, the hash of both, which is that of no text."""
+    if len(chunks) == 1:
+        return chunks[0].text_hash
+    return hashlib.sha256("\n".join(chunk.text_hash for chunk in chunks).encode()).hexdigest()
+
+
+def asks_of(chunk: Chunk, partner: Chunk | None, mix: Mapping[str, QuestionType], pairs_per_chunk: int) -> list[Ask]:
+    """What is asked about a chunk; a type of two passages is asked about it and its partner."""
+    names = types_of(chunk.text_hash, mix, pairs_per_chunk, has_partner=partner is not None)
+    both = (chunk,) if partner is None else (chunk, partner)
+    return [Ask(both[: FORMS[mix[name].form].n_passages], name, mix[name].form) for name in names]
 
 
 def order_of_asking(rows: Iterable[dict[str, Any]]) -> list[Chunk]:
@@ -62,16 +99,42 @@ def is_worth_asking(row: dict[str, Any]) -> bool:
     return _n_letters(row["text"]) >= MIN_LETTERS and _letters_share_01(row["text"]) >= MIN_LETTERS_SHARE_01
 
 
-def types_of(chunk: Chunk, question_types: Sequence[str], pairs_per_chunk: int) -> list[str]:
-    """The types of question that a chunk is asked for, at most `pairs_per_chunk` (0: all).
+def types_of(
+    text_hash: str, mix: Mapping[str, QuestionType], pairs_per_chunk: int, *, has_partner: bool = False
+) -> list[str]:
+    """The types of question that a chunk is asked for, at most `pairs_per_chunk` (0: all); a larger number only adds.
 
-    Every chunk begins elsewhere in the list, so that types are mixed; a larger number only adds.
+    Each place of the list goes to a type as often as its share of all weights. What no passage answers has its share of
+    the places and at most one of them, so its share of what is asked never grows with their number. Types of two
+    passages are left to chunks with a partner.
     """
-    if not question_types:
-        return []
-    first = _number(f"type\n{chunk.text_hash}") % len(question_types)
-    turned = [*question_types[first:], *question_types[:first]]
+    weighed = [one for one in mix.values() if one.weight and (has_partner or one.form != TWO_PASSAGES)]
+    order = sorted(weighed, key=lambda one: (_race(text_hash, one), one.name))
+    turned = [one.name for one in order if one.form != UNANSWERABLE]
+    if impossible := [one.name for one in order if one.form == UNANSWERABLE]:
+        place = _first_success(text_hash, _unanswerable_01(mix))
+        if place <= len(turned):
+            turned.insert(place, impossible[0])
     return turned[: pairs_per_chunk or len(turned)]
+
+
+def _race(text_hash: str, one: QuestionType) -> float:
+    """The first of exponential times at the weights' rates is a draw by weight, the order one without replacement.
+
+    Source: Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003.
+    """
+    return -math.log(_draw_01(f"type\n{text_hash}\n{one.name}")) / one.weight
+
+
+def _unanswerable_01(mix: Mapping[str, QuestionType]) -> float:
+    """Its share of the weights; a choice of types may have raised it."""
+    weights = {form: sum(one.weight for one in mix.values() if one.form == form) for form in FORMS}
+    return min(MOST_UNANSWERABLE_01, weights[UNANSWERABLE] / sum(weights.values()))
+
+
+def _first_success(text_hash: str, chance_01: float) -> int:
+    """The first place, from 0, that wins its draw."""
+    return int(math.log(_draw_01(f"unanswerable\n{text_hash}")) / math.log1p(-chance_01))
 
 
 def shard_of(chunk_id: str, n_shards: int) -> int:
@@ -96,6 +159,11 @@ def _n_letters(text: str) -> int:
 
 def _letters_share_01(text: str) -> float:
     return _n_letters(text) / max(1, sum(not char.isspace() for char in text))
+
+
+def _draw_01(text: str) -> float:
+    """Above 0, at most 1."""
+    return (_number(text) + 1) / 2**64
 
 
 def _number(text: str) -> int:

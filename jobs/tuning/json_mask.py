@@ -6,7 +6,9 @@ Source of the method: Willard and Louf 2023, arXiv:2307.09702.
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import ContractError
@@ -18,31 +20,25 @@ if TYPE_CHECKING:
 class JsonMask:
     """A logits processor for one `generate` call, greedy or sampling: rows must stay in their order (no beams).
 
-    `tokenizer` is llguidance's own; `n_vocab` is the width of the model's logits.
+    `tokenizer` is llguidance's own, `schemas` has one a row; `n_vocab` is the width of the model's logits.
     """
 
-    def __init__(self, tokenizer: Any, schema: dict[str, Any], n_vocab: int) -> None:
+    def __init__(self, tokenizer: Any, schemas: Sequence[dict[str, Any]], n_vocab: int) -> None:
         import llguidance
 
-        # Blanks without bound are where a weak model never ends.
-        self._grammar = llguidance.LLMatcher.grammar_from_json_schema(
-            json.dumps(schema), {"whitespace_flexible": False}
-        )
-        self._tokenizer = tokenizer
         self._n_vocab = n_vocab
-        self._matchers: list[Any] = []
+        self._matchers = [llguidance.LLMatcher(tokenizer, _grammar(json.dumps(schema))) for schema in schemas]
+        self._has_begun = False
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """input_ids [rows, n], scores [rows, n_vocab] -> scores with what is not allowed at minus infinity."""
-        import llguidance
         import llguidance.numpy
         import numpy as np
         import torch
 
-        if not self._matchers:
-            self._matchers = [llguidance.LLMatcher(self._tokenizer, self._grammar) for _ in range(len(input_ids))]
-        else:
+        if self._has_begun:
             self._consume(input_ids[:, -1].tolist())
+        self._has_begun = True
         bitmask = llguidance.numpy.allocate_token_bitmask(len(input_ids), self._n_vocab)
         for row, matcher in enumerate(self._matchers):
             llguidance.numpy.fill_next_token_bitmask(matcher, bitmask, row)
@@ -51,7 +47,7 @@ class JsonMask:
 
     def is_finished(self, row: int) -> bool:
         """Whether the row's JSON is closed."""
-        return bool(self._matchers) and bool(self._matchers[row].is_accepting())
+        return bool(self._matchers[row].is_accepting())
 
     def consume_last(self, tokens: list[int]) -> None:
         """Tell the matchers the tokens that came after the last call."""
@@ -61,6 +57,15 @@ class JsonMask:
         for matcher, token in zip(self._matchers, tokens, strict=True):
             if not matcher.is_stopped() and not matcher.consume_token(token):
                 raise ContractError(f"token {token} was generated although the mask forbids it: {matcher.get_error()}")
+
+
+@functools.cache
+def _grammar(schema: str) -> str:
+    import llguidance
+
+    # Blanks without bound are where a weak model never ends.
+    made: str = llguidance.LLMatcher.grammar_from_json_schema(schema, {"whitespace_flexible": False})
+    return made
 
 
 def tokenizer_for(tokenizer: Any, n_vocab: int) -> Any:

@@ -29,15 +29,15 @@ KEY_NAMES = ("SPARK_ARXIV_TEACHER_KEY", "OPENAI_API_KEY")
 MAX_BODY_BYTES = 1 << 20
 LONGEST_WAIT_S = 60.0
 RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-# The strictest form that the server accepts is asked for; a server that knows none is only asked in words.
-FORMATS: tuple[dict[str, Any] | None, ...] = (
-    {"type": "json_schema", "json_schema": {"name": "pair", "strict": True, "schema": prompts.QA_SCHEMA}},
-    {"type": "json_object"},
-    None,
-)
 _FAILED = TeacherReply(None, "teacher_failed")
 _MALFORMED = TeacherReply(None, "malformed")
 _OVERSIZED = TeacherReply(None, "oversized")
+
+
+def formats(schema: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
+    """What a server may be asked for, the strictest first; one that knows none is only asked in words."""
+    strict = {"name": "pair", "strict": True, "schema": schema}
+    return {"type": "json_schema", "json_schema": strict}, {"type": "json_object"}, None
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,6 @@ class _Got:
 class OpenAITeacher:
     """See the module. `sleep` is what tests replace so that waiting costs nothing."""
 
-    prompt_version = prompts.TEACHER_PROMPT
-
     def __init__(self, settings: TeacherSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         """Raises UsageError without an address or a model."""
         if not settings.url or not settings.url.startswith(("http://", "https://")):
@@ -65,7 +63,8 @@ class OpenAITeacher:
         self._settings = settings
         self._address = f"{settings.url.rstrip('/')}/chat/completions"
         self._sleep = sleep
-        self._format = 0  # place in FORMATS; only ever moves on
+        self._format = 0  # place in `formats`; only ever moves on
+        self.prompt_version = settings.prompts.version
         self.name = f"openai:{settings.model}"
 
     def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
@@ -97,12 +96,12 @@ class OpenAITeacher:
 
     def _post_accepted(self, client: httpx.Client, request: TeacherRequest) -> _Got | None:
         """The server's answer in the strictest form that it does not refuse (400)."""
-        got = None
-        for form in range(self._format, len(FORMATS)):
-            got = self._post(client, request, FORMATS[form])
-            if got is None or got.status != 400 or FORMATS[form] is None:
+        got, known = None, formats(prompts.FORMS[request.form].schema)
+        for form in range(self._format, len(known)):
+            got = self._post(client, request, known[form])
+            if got is None or got.status != 400 or known[form] is None:
                 break
-            log.info("%s refuses response_format %s", self.name, FORMATS[form])
+            log.info("%s refuses response_format %s", self.name, known[form])
             self._format = max(self._format, form + 1)
         return got
 
@@ -110,7 +109,7 @@ class OpenAITeacher:
         """The server's answer, or None if none came in time."""
         import httpx
 
-        messages = prompts.teacher_messages(request.text, request.title, request.section, request.question_type)
+        messages = prompts.teacher_messages(self._settings.prompts, request.question_type, request.passages)
         content = {
             "model": self._settings.model,
             "messages": messages,

@@ -1,23 +1,29 @@
 """What became of every question that a teacher was asked for: the file beside the drafts, and the batches in _work.
 
-A row is one (chunk text, question type): the pair, or why there is none. It is written once and never asked for again
-by the same prompt and teacher, unless its reason is retried.
+A row is one (text or pair of texts, question type): the pair, or why there is none. It is written once and never asked
+for again by the same prompt and teacher, unless its reason is retried. Parts of an older program have no second quote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable, tables
 from jobs.core.contracts import DATASETS, FIELDS, arrow_type
 from jobs.core.lake import Lake, Part
+from jobs.core.manifest import Counts
 from jobs.corpus import batches
+from jobs.tuning.prompts import UNANSWERABLE
+from jobs.tuning.teacher import Teacher, TeacherReply, read_pair
 
 if TYPE_CHECKING:
     import pyarrow
+
+    from jobs.tuning.asking import Chunk
 
 ASKED_FILE = "asked.parquet"
 _COLUMNS = (
@@ -30,15 +36,20 @@ _COLUMNS = (
     "answer",
     "quote",
     "is_repaired",
+    "second_quote",
+    "is_answerable",
 )
-_OWN_TYPES = {"quote": "string", "is_repaired": "bool"}
+_OWN_TYPES = {"quote": "string", "second_quote": "string", "is_repaired": "bool"}
 
-RowKey = tuple[str, str]  # text hash, question type
+# The worst thing that happened to a chunk without a pair is what is counted for it.
+_WORST_FIRST = ("teacher_failed", "instructions", "oversized", "truncated", "malformed", "no_pair")
+
+RowKey = tuple[str, str]  # text hash (of two chunks one over both), question type
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a teacher answered. `reason` is None where there is a pair; `quote` is its evidence."""
+    """What a teacher answered. `reason` is None where there is a pair; the quotes are its evidence, one a chunk."""
 
     text_hash: str
     question_type: str
@@ -49,6 +60,8 @@ class Outcome:
     answer: str | None = None
     quote: str | None = None
     is_repaired: bool = False
+    second_quote: str | None = None
+    is_answerable: bool = True
 
     @property
     def key(self) -> RowKey:
@@ -61,6 +74,55 @@ class Outcome:
         return durable.sha256_bytes(
             durable.canonical_json([self.text_hash, self.prompt_version, self.teacher, self.question_type, 0])
         )[:24]
+
+    def to_row(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
+        """The pair as a row of `drafts`; `chunks` are those that it is about."""
+        return {
+            "qa_id": self.qa_id,
+            "chunk_ids": [chunk.chunk_id for chunk in chunks],
+            "paper_id": chunks[0].paper_id,
+            "question": self.question,
+            "answer": self.answer,
+            "evidence": [quote for quote in (self.quote, self.second_quote) if quote],
+            "question_type": self.question_type,
+            "is_answerable": self.is_answerable,
+            "teacher": self.teacher,
+            "prompt_version": self.prompt_version,
+        }
+
+
+def of_reply(key: RowKey, form: str, teacher: Teacher, reply: TeacherReply) -> Outcome:
+    """What a teacher's reply to what was asked by `key`, in that form, is worth."""
+    read = read_pair(reply, form)
+    if isinstance(read, str):
+        return Outcome(*key, teacher.name, teacher.prompt_version, reason=read)
+    return Outcome(
+        *key,
+        teacher.name,
+        teacher.prompt_version,
+        reason=None,
+        question=read.question,
+        answer=read.answer,
+        quote=read.evidence,
+        is_repaired=read.is_repaired,
+        second_quote=read.second_evidence,
+        is_answerable=form != UNANSWERABLE,
+    )
+
+
+def count(asked: Iterable[Outcome], chunk_of: Mapping[str, str]) -> Counts:
+    """A chunk is read once, however many types it was asked for, and kept if it gave a pair.
+
+    `chunk_of`: by an outcome's text hash that of the chunk it counts for, of two the first.
+    """
+    reasons: dict[str, set[str | None]] = {}
+    for outcome in asked:
+        reasons.setdefault(chunk_of[outcome.text_hash], set()).add(outcome.reason)
+    kept = sum(None in found for found in reasons.values())
+    refused = Counter(
+        next(reason for reason in _WORST_FIRST if reason in found) for found in reasons.values() if None not in found
+    )
+    return Counts.of(DATASETS["drafts"], kept, refused)
 
 
 def schema() -> pyarrow.Schema:

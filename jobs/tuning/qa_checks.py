@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs.core.contracts import DATASETS
 from jobs.retrieval.sentences import word_set
 from jobs.tuning.instructions import gives_instructions
 
@@ -58,6 +59,11 @@ class QA:
 def first_reason(qa: QA) -> str | None:
     """The first check's reason to refuse the pair, or None to keep it."""
     return next((reason for check in CHECKS if (reason := check(qa))), None)
+
+
+def meaning_of(reason: str) -> str:
+    """What a reason says, in words."""
+    return DATASETS["qa"].reasons[reason].meaning
 
 
 def check_instructions(qa: QA) -> str | None:

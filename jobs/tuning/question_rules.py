@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from jobs.retrieval.sentences import word_set
 from jobs.tuning.clauses import Clause, in_question, parse
 from jobs.tuning.english import AUXILIARIES, VERBS, is_participle
-from jobs.tuning.prompts import QUESTION_TYPES
 
 Rule = Callable[[Clause], str | None]
 
@@ -291,4 +290,3 @@ RULES: tuple[tuple[str, Rule], ...] = (
 )
 # Types whose rules are the surest choose their sentence first.
 BEST_FIRST = ("why", "numeric", "comparison", "result", "definition", "limitation", "method")
-assert set(BEST_FIRST) == set(QUESTION_TYPES)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.core import tables
-from jobs.core.config import setting
+from jobs.core.config import Settings, setting
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import TryAgainError, UsageError, YieldError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
@@ -23,24 +23,23 @@ from jobs.core.manifest import Counts, Input
 from jobs.core.progress import Progress
 from jobs.core.windows import Window
 from jobs.corpus import batches
-from jobs.tuning import asking, outcomes, prompts
+from jobs.tuning import outcomes, prompt_file
 from jobs.tuning import preview as previews
-from jobs.tuning.asking import Chunk
+from jobs.tuning.asking import Ask, Chunk
 from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.outcomes import Outcome, RowKey
-from jobs.tuning.teacher import Teacher, TeacherReply, TeacherRequest, TeacherSettings, load_teacher, read_pair
+from jobs.tuning.teacher import Teacher, TeacherReply, TeacherSettings, load_teacher
 from jobs.tuning.transformers_teacher import source_of
+from jobs.tuning.window_asks import WindowAsks, request_of
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
-# The worst thing that happened to a chunk without a pair is what is counted for it.
-_WORST_FIRST = ("teacher_failed", "instructions", "oversized", "truncated", "malformed", "no_pair")
+VERSION = 4
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of this stage. The prompt's hash is one, so that a part knows what it was asked with."""
+    """Settings of this stage. What the prompts file says is part of the key, its path is not."""
 
     teacher: str = setting(
         "extractive", "who writes the pairs: extractive (rules), transformers, or openai (a server)", affects_rows=True
@@ -53,14 +52,20 @@ class Config:
     teacher_url: str | None = setting(
         None, "address of a server that speaks OpenAI's protocol: http://127.0.0.1:8000/v1"
     )
-    question_types: tuple[str, ...] = setting(
-        tuple(prompts.QUESTION_TYPES), "types of questions that are asked for", affects_rows=True
+    prompts: str = setting(
+        prompt_file.BUILT_IN, "what a teacher is asked: a built-in name, or your own YAML file (a copy of default.yaml)"
     )
-    pairs_per_chunk: int = setting(0, "types that a chunk is asked for, one pair each; 0: all", affects_rows=True)
+    question_types: tuple[str, ...] = setting(
+        (), "types of questions that are asked for; none: all of the prompts file"
+    )
+    pairs_per_chunk: int = setting(
+        0, "types that a chunk is asked for, one pair each, drawn by their weights; 0: all", affects_rows=True
+    )
     chunks_asked_per_window: int = setting(
         0, "chunks of a window that the teacher is asked about, round robin over its papers; 0: all", affects_rows=True
     )
-    prompt_version: str = setting(prompts.TEACHER_PROMPT, "name and hash of the built-in prompt", affects_rows=True)
+    prompt_version: str = setting("", "name and hash of the prompts, which pairs carry", affects_rows=True)
+    question_mix: tuple[str, ...] = setting((), "the types asked for, with their weights", affects_rows=True)
     n_shards: int = setting(1, "shards that a window's chunks are dealt to")
     shard: int = setting(-1, "the shard to make, from 0; -1: all")
     reask: bool = setting(False, "ask again what another prompt or teacher was asked")
@@ -72,17 +77,14 @@ class Config:
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
     min_draft_yield_01: float = setting(0.05, "share of the chunks asked that must give a pair, else the stage fails")
 
-
-@dataclass(frozen=True)
-class _Ask:
-    """One pair that is wanted: a chunk and a type of question."""
-
-    chunk: Chunk
-    question_type: str
-
-    @property
-    def key(self) -> RowKey:
-        return self.chunk.text_hash, self.question_type
+    @staticmethod
+    def derive(values: Settings) -> dict[str, tuple[Any, str]]:
+        """What follows from the prompts file. Raises UsageError if it is missing or wrong."""
+        origin = f"prompts {prompt_file.path_of(values['prompts'])}"
+        file = prompt_file.load(values["prompts"])
+        mix = file.mix(values["question_types"])
+        weights = tuple(f"{name}={one.weight:g}" for name, one in sorted(mix.items()))
+        return {"prompt_version": (file.version, origin), "question_mix": (weights, origin)}
 
 
 class _Source:
@@ -104,10 +106,6 @@ def parts(config: Config, _lake: Lake, windows: Sequence[Window]) -> list[str]:
     n_shards, shard = config.n_shards, config.shard
     if n_shards < 1 or not -1 <= shard < n_shards:
         raise UsageError(f"shard {shard} of {n_shards}: expected at least 1 shard, and a shard from 0, or -1 for all.")
-    if unknown := sorted(set(config.question_types) - set(prompts.QUESTION_TYPES)):
-        raise UsageError(
-            f"question_types has {', '.join(unknown)}. Expected some of: {', '.join(prompts.QUESTION_TYPES)}."
-        )
     if config.teacher == "transformers":
         source_of(config.teacher_model)  # refused now, not after the hours of the stages before
     shards = range(n_shards) if shard < 0 else [shard]
@@ -143,14 +141,15 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
 
 def preview(config: Config, tasks: list[PartTask], n: int, tell: Callable[[str], None]) -> None:
     """Tell what `n` chunks would be asked, the first of the windows, how the teacher replies, and the verdicts."""
-    asks: dict[str, _Ask] = {}  # one a chunk, whose types begin each at another
+    asks: dict[str, Ask] = {}  # one a chunk, whose types begin each at another
     for window in dict.fromkeys(_place(task.part)[0] for task in tasks):
         task = next(one for one in tasks if _place(one.part)[0] == window)
-        ordered = asking.order_of_asking(task.part_of("chunks").rows())
-        for ask in _wanted(config, ordered, ordered):
-            asks.setdefault(ask.chunk.chunk_id, ask)
-    requests = [_request(ask) for ask in list(asks.values())[:n]]
-    for text in previews.preview(_Source(config).load(), requests, is_prompted=config.teacher != "extractive"):
+        there = _window_asks(config, task.part_of("chunks"))
+        for ask in there.wanted(there.chunks):
+            asks.setdefault(ask.chunks[0].chunk_id, ask)
+    requests = [request_of(ask) for ask in list(asks.values())[:n]]
+    file = None if config.teacher == "extractive" else prompt_file.load(config.prompts)
+    for text in previews.preview(_Source(config).load(), requests, file):
         tell(text)
 
 
@@ -168,16 +167,20 @@ def _hold_floor(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
 
 def _make_shard(config: Config, lake: Lake, attempt: Attempt, source: _Source) -> None:
     window, shard, n_shards = _place(attempt.task.part)
-    ordered = asking.order_of_asking(attempt.task.part_of("chunks").rows())
-    ours = [chunk for chunk in ordered if asking.shard_of(chunk.chunk_id, n_shards) == shard]
-    wanted = _wanted(config, ordered, ours)
-    texts = {chunk.text_hash for chunk in ours}
+    there = _window_asks(config, attempt.task.part_of("chunks"))
+    ours = there.of_shard(shard, n_shards)
+    subjects = there.subjects(ours)
     published = (outcome for _, found in outcomes.of_window(lake, window) for outcome in found)
-    known = _standing(config, published, texts, source)
+    known = _standing(config, published, subjects, source)
     n_taken_over = len(known)
-    known |= _standing(config, outcomes.of_work(attempt.work), texts, source)
-    known |= _ask_all(config, attempt, [ask for ask in wanted if ask.key not in known], source)
-    _write(attempt, ours, known, n_taken_over)
+    known |= _standing(config, outcomes.of_work(attempt.work), subjects, source)
+    known |= _ask_all(config, attempt, [ask for ask in there.wanted(ours) if ask.key not in known], source)
+    _write(attempt, subjects, known, n_taken_over)
+
+
+def _window_asks(config: Config, chunks: Part) -> WindowAsks:
+    mix = prompt_file.load(config.prompts).mix(config.question_types)
+    return WindowAsks(chunks.rows(), mix, config.pairs_per_chunk, config.chunks_asked_per_window)
 
 
 def _place(part: str) -> tuple[str, int, int]:
@@ -187,24 +190,14 @@ def _place(part: str) -> tuple[str, int, int]:
     return window, int(shard), int(n_shards)
 
 
-def _wanted(config: Config, ordered: Sequence[Chunk], ours: Sequence[Chunk]) -> list[_Ask]:
-    """What the settings ask for: the first chunks of the window's order, as far as they are this shard's."""
-    first = ordered[: config.chunks_asked_per_window or None]
-    mine = {chunk.chunk_id for chunk in ours}
-    return [
-        _Ask(chunk, question_type)
-        for chunk in first
-        if chunk.chunk_id in mine
-        for question_type in asking.types_of(chunk, config.question_types, config.pairs_per_chunk)
-    ]
-
-
-def _standing(config: Config, found: Iterable[Outcome], texts: set[str], source: _Source) -> dict[RowKey, Outcome]:
-    """Outcomes about these texts that need not be asked for again, later ones over earlier ones."""
+def _standing(
+    config: Config, found: Iterable[Outcome], subjects: Container[str], source: _Source
+) -> dict[RowKey, Outcome]:
+    """Outcomes about these subjects that need not be asked for again, later ones over earlier ones."""
     return {
         outcome.key: outcome
         for outcome in found
-        if outcome.text_hash in texts
+        if outcome.text_hash in subjects
         and outcomes.is_final(outcome)
         and (not config.reask or _is_by(outcome, source.load()))
     }
@@ -214,7 +207,7 @@ def _is_by(outcome: Outcome, teacher: Teacher) -> bool:
     return (outcome.teacher, outcome.prompt_version) == (teacher.name, teacher.prompt_version)
 
 
-def _ask_all(config: Config, attempt: Attempt, asks: list[_Ask], source: _Source) -> dict[RowKey, Outcome]:
+def _ask_all(config: Config, attempt: Attempt, asks: list[Ask], source: _Source) -> dict[RowKey, Outcome]:
     """Ask batch by batch; each is on disk before the next is asked. Raises TryAgainError if a whole one failed."""
     made: dict[RowKey, Outcome] = {}
     if not asks:
@@ -236,89 +229,41 @@ def _ask_all(config: Config, attempt: Attempt, asks: list[_Ask], source: _Source
     return made
 
 
-def _batched(asks: list[_Ask], size: int) -> Iterator[list[_Ask]]:
+def _batched(asks: list[Ask], size: int) -> Iterator[list[Ask]]:
     return (asks[start : start + size] for start in range(0, len(asks), size))
 
 
-def _ask(teacher: Teacher, batch: list[_Ask]) -> list[Outcome]:
+def _ask(teacher: Teacher, batch: list[Ask]) -> list[Outcome]:
     """Outcomes of a batch. A chunk that speaks to language models is not shown to one."""
-    harmless = [ask for ask in batch if not gives_instructions(ask.chunk.text)]
-    replies = dict(zip((ask.key for ask in harmless), teacher.write([_request(ask) for ask in harmless]), strict=True))
+    harmless = [ask for ask in batch if not any(gives_instructions(chunk.text) for chunk in ask.chunks)]
+    replies = dict(zip((ask.key for ask in harmless), teacher.write(list(map(request_of, harmless))), strict=True))
     refused = TeacherReply(None, "instructions")
-    return [_outcome(teacher, ask, replies.get(ask.key, refused)) for ask in batch]
+    return [outcomes.of_reply(ask.key, ask.form, teacher, replies.get(ask.key, refused)) for ask in batch]
 
 
-def _request(ask: _Ask) -> TeacherRequest:
-    return TeacherRequest(
-        text=ask.chunk.text,
-        title="",
-        section=ask.chunk.section,
-        question_type=ask.question_type,
-        seed=asking.seed_of(*ask.key),
-    )
-
-
-def _outcome(teacher: Teacher, ask: _Ask, reply: TeacherReply) -> Outcome:
-    read = read_pair(reply)
-    if isinstance(read, str):
-        return Outcome(*ask.key, teacher.name, teacher.prompt_version, reason=read)
-    return Outcome(
-        *ask.key,
-        teacher.name,
-        teacher.prompt_version,
-        reason=None,
-        question=read.question,
-        answer=read.answer,
-        quote=read.evidence,
-        is_repaired=read.is_repaired,
-    )
-
-
-def _write(attempt: Attempt, ours: list[Chunk], known: dict[RowKey, Outcome], n_taken_over: int) -> None:
+def _write(
+    attempt: Attempt, subjects: dict[str, tuple[Chunk, ...]], known: dict[RowKey, Outcome], n_taken_over: int
+) -> None:
     """The shard's pairs, and what became of everything that it asked. What was made is part of the part's key."""
     dataset = DATASETS["drafts"]
-    by_text = {chunk.text_hash: chunk for chunk in ours}
     asked = [known[key] for key in sorted(known)]
-    pairs = [_row(by_text[outcome.text_hash], outcome) for outcome in asked if outcome.reason is None]
+    pairs = [outcome.to_row(subjects[outcome.text_hash]) for outcome in asked if outcome.reason is None]
     table = tables.make_table(dataset, pairs)
     written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [table])
     tables.write_tables(attempt.folder / outcomes.ASKED_FILE, outcomes.schema(), [outcomes.to_table(asked)])
     by_reason = Counter(outcome.reason or "pair" for outcome in asked)
     attempt.finish(
-        _count(asked),
+        outcomes.count(asked, {key: chunks[0].text_hash for key, chunks in subjects.items()}),
         rows=written.n_rows,
         digest=written.digest,
         result={"rows": written.digest, "asked": dict(by_reason)},
         taken_over=n_taken_over,
-        extra={"asked": dict(by_reason), "n_repaired": sum(outcome.is_repaired for outcome in asked)},
+        extra={
+            "asked": dict(by_reason),
+            "asked_types": dict(Counter(outcome.question_type for outcome in asked)),
+            "n_repaired": sum(outcome.is_repaired for outcome in asked),
+        },
     )
-
-
-def _count(asked: list[Outcome]) -> Counts:
-    """A chunk is read once, however many types it was asked for, and kept if it gave a pair."""
-    reasons: dict[str, set[str | None]] = {}
-    for outcome in asked:
-        reasons.setdefault(outcome.text_hash, set()).add(outcome.reason)
-    kept = sum(None in found for found in reasons.values())
-    refused = Counter(
-        next(reason for reason in _WORST_FIRST if reason in found) for found in reasons.values() if None not in found
-    )
-    return Counts.of(DATASETS["drafts"], kept, refused)
-
-
-def _row(chunk: Chunk, outcome: Outcome) -> dict[str, Any]:
-    return {
-        "qa_id": outcome.qa_id,
-        "chunk_ids": [chunk.chunk_id],
-        "paper_id": chunk.paper_id,
-        "question": outcome.question,
-        "answer": outcome.answer,
-        "evidence": [outcome.quote],
-        "question_type": outcome.question_type,
-        "is_answerable": True,
-        "teacher": outcome.teacher,
-        "prompt_version": outcome.prompt_version,
-    }
 
 
 def _settings(config: Config) -> TeacherSettings:
@@ -331,4 +276,5 @@ def _settings(config: Config) -> TeacherSettings:
         timeout_s=config.teacher_timeout_s,
         quantize=config.teacher_4bit,
         device=config.device,
+        prompts=prompt_file.load(config.prompts),
     )

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from jobs.core.errors import UsageError
+from jobs.tuning import prompt_file
+from jobs.tuning.prompt_file import PromptFile
+from jobs.tuning.prompts import FORMS, ONE_PASSAGE, REFUSAL, UNANSWERABLE, PassageText
 
 MAX_REPLY_CHARS = 20_000  # twenty times the largest pair that the schema admits
 # A JSON escape that TeX never meant: "\beta" is a backspace and "eta" to a JSON parser.
@@ -26,13 +29,21 @@ _TEX_WORD = re.compile(
 
 @dataclass(frozen=True)
 class TeacherRequest:
-    """One pair that a teacher is asked for. `seed` depends on the chunk and the type alone."""
+    """One pair that a teacher is asked for. `seed` depends on what is asked alone; `second` is a second passage."""
 
     text: str
     title: str
     section: str
     question_type: str
     seed: int
+    form: str = ONE_PASSAGE
+    second: PassageText | None = None
+
+    @property
+    def passages(self) -> tuple[PassageText, ...]:
+        """What the prompt shows, in the order of their numbers."""
+        first = PassageText(self.title, self.section, self.text)
+        return (first,) if self.second is None else (first, self.second)
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,17 @@ class TeacherReply:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a reply says, blanks at the ends removed. `is_repaired`: its JSON had to be mended."""
+    """What a reply says, blanks at the ends removed. `is_repaired`: its JSON had to be mended.
+
+    `second_evidence` quotes the second of two passages. A question that no passage answers has no evidence, and REFUSAL
+    for its answer.
+    """
 
     question: str
     answer: str
     evidence: str
     is_repaired: bool = False
+    second_evidence: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,7 @@ class TeacherSettings:
     tries: int = 5
     quantize: bool = False
     device: str = "auto"
+    prompts: PromptFile = field(default_factory=prompt_file.built_in)
 
 
 class Teacher(Protocol):
@@ -86,8 +103,8 @@ def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
     return TEACHERS[kind](settings)
 
 
-def read_pair(reply: TeacherReply) -> Pair | str:
-    """The pair of a reply, or the reason why it is none.
+def read_pair(reply: TeacherReply, form: str = ONE_PASSAGE) -> Pair | str:
+    """The pair of a reply of that form, or the reason why it is none.
 
     A reply that was cut is never mended: json_repair would close a half answer into a plausible short one.
     """
@@ -99,12 +116,15 @@ def read_pair(reply: TeacherReply) -> Pair | str:
     if reply.is_cut:
         return "truncated"
     content, is_repaired = _load(text)
-    fields = [content.get(name) for name in ("question", "answer", "evidence")] if isinstance(content, dict) else []
+    names = tuple(FORMS[form].schema["properties"])
+    fields = [content.get(name) for name in names] if isinstance(content, dict) else []
     words = [restore_tex(field).strip() for field in fields if isinstance(field, str)]
-    if len(words) != 3 or not all(words):
+    if len(words) != len(names) or not all(words):
         return "malformed"
-    question, answer, evidence = words
-    return Pair(question, answer, evidence, is_repaired)
+    if form == UNANSWERABLE:
+        return Pair(words[0], REFUSAL, "", is_repaired)
+    question, answer, evidence, *others = words
+    return Pair(question, answer, evidence, is_repaired, *others)
 
 
 def restore_tex(text: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from jobs.tuning import prompts
 from jobs.tuning.bases import model_digest
 from jobs.tuning.json_mask import JsonMask, tokenizer_for
 from jobs.tuning.loading import be_quiet, choose_precision, text_of
+from jobs.tuning.prompts import FORMS
 from jobs.tuning.teacher import TeacherReply, TeacherRequest, TeacherSettings
 
 if TYPE_CHECKING:
@@ -25,14 +27,21 @@ log = logging.getLogger(__name__)
 FAILED = TeacherReply(None, "teacher_failed")
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A prompt, and the form of its reply."""
+
+    text: str
+    form: str
+
+
 class TransformersTeacher:
     """Greedy, so that a request has one reply. The model is loaded when the first request comes."""
-
-    prompt_version = prompts.TEACHER_PROMPT
 
     def __init__(self, settings: TeacherSettings) -> None:
         """Raises UsageError without a model, or for a name on the Hub that is not pinned (NAME@REVISION)."""
         self._settings = settings
+        self.prompt_version = settings.prompts.version
         self._model: Any = None
         self._tokenizer: Any = None
         self._grammar_tokenizer: Any = None
@@ -46,8 +55,8 @@ class TransformersTeacher:
         if not requests:
             return []
         self._load()
-        asked = [self._prompt(request) for request in requests]
-        order = sorted(range(len(asked)), key=lambda place: (len(asked[place]), place))
+        asked = [_Asked(self._prompt(request), request.form) for request in requests]
+        order = sorted(range(len(asked)), key=lambda place: (len(asked[place].text), place))
         replies: dict[int, TeacherReply] = {}
         for start in range(0, len(order), self._settings.batch_size):
             batch = order[start : start + self._settings.batch_size]
@@ -55,35 +64,38 @@ class TransformersTeacher:
         return [replies[place] for place in range(len(asked))]
 
     def _prompt(self, request: TeacherRequest) -> str:
-        messages = prompts.teacher_messages(request.text, request.title, request.section, request.question_type)
+        messages = prompts.teacher_messages(self._settings.prompts, request.question_type, request.passages)
         return text_of(self._tokenizer, messages, is_open=True)
 
-    def _write_fitting(self, texts: list[str]) -> Iterator[TeacherReply]:
+    def _write_fitting(self, asked: list[_Asked]) -> Iterator[TeacherReply]:
         """Halve what does not fit the memory; one text that does not fit alone failed."""
         import torch
 
         try:
-            replies = self._generate(texts)
+            replies = self._generate(asked)
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
-            if len(texts) == 1:
-                log.warning("one prompt of %d characters does not fit the memory", len(texts[0]))
+            if len(asked) == 1:
+                log.warning("one prompt of %d characters does not fit the memory", len(asked[0].text))
                 yield FAILED
                 return
-            log.info("out of memory with %d prompts: halved", len(texts))
-            middle = len(texts) // 2
-            yield from self._write_fitting(texts[:middle])
-            yield from self._write_fitting(texts[middle:])
+            log.info("out of memory with %d prompts: halved", len(asked))
+            middle = len(asked) // 2
+            yield from self._write_fitting(asked[:middle])
+            yield from self._write_fitting(asked[middle:])
             return
         yield from replies
 
-    def _generate(self, texts: list[str]) -> list[TeacherReply]:
+    def _generate(self, asked: list[_Asked]) -> list[TeacherReply]:
         import torch
 
+        texts = [one.text for one in asked]
         inputs = self._tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(
             self._model.device
         )
-        mask = JsonMask(self._grammar_tokenizer, prompts.QA_SCHEMA, self._model.config.vocab_size)
+        mask = JsonMask(
+            self._grammar_tokenizer, [FORMS[one.form].schema for one in asked], self._model.config.vocab_size
+        )
         with torch.inference_mode():
             made = self._model.generate(
                 **inputs,

@@ -69,6 +69,12 @@ def test_config_of_every_stage_has_a_meaning_a_line(say: Say, stage: str) -> Non
     assert all(len(one.split("  ", maxsplit=2)[2]) > 10 for one in lines)
 
 
+def test_config_says_which_prompts_decide(say: Say) -> None:
+    told = next(line for line in say("config", "synthesize_qa") if line.startswith("prompt_version"))
+    assert "prompt_version = default@" in told
+    assert "jobs/prompts/default.yaml)" in told
+
+
 def test_config_needs_no_lake(capsys: pytest.CaptureFixture[str], say: Say) -> None:
     assert cli.main(["config", "chunk_documents"]) == 0
     assert "chunk_chars = 1000  (default)" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from jobs.core.runner import Request
 from jobs.core.stages import STAGES, load
 from jobs.core.windows import parse_window
 from jobs.tuning import teacher
+from jobs.tuning.prompts import FORMS
 from jobs.tuning.teacher import TeacherReply, TeacherRequest, TeacherSettings
 from tests.tuning.tuning_house import publish
 
@@ -49,9 +50,11 @@ class Scripted:
         return [self._replies.pop(0) if self._replies else self._reply(request) for request in requests]
 
     def _reply(self, request: TeacherRequest) -> TeacherReply:
-        sentence = request.text.split(". ")[0] + "."
-        question = f"What does the {request.question_type} part of {sentence.split()[0]} say?"
-        return TeacherReply(json.dumps({"question": question, "answer": sentence, "evidence": sentence}))
+        first, *others = (passage.text.split(". ")[0] + "." for passage in request.passages)
+        question = f"What does the {request.question_type} part of {first.split()[0]} say?"
+        words = [question, " ".join([first, *others]), first, *others]
+        names = FORMS[request.form].schema["properties"]
+        return TeacherReply(json.dumps(dict(zip(names, words, strict=False))))
 
 
 def register(lake: Lake, **settings: Any) -> Scripted:

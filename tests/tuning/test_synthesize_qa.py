@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import random
 import signal
@@ -20,10 +19,11 @@ from jobs.core.lake import Lake
 from jobs.core.manifest import Counts
 from jobs.core.runner import Request, survey
 from jobs.core.stages import STAGES
-from jobs.tuning import asking, outcomes, preview, teacher
+from jobs.tuning import asking, outcomes, preview, prompt_file, teacher
+from jobs.tuning.prompts import REFUSAL
 from jobs.tuning.teacher import TeacherReply, TeacherRequest
 from tests.tuning import chunk_house as house
-from tests.tuning.injected import ORDERS
+from tests.tuning.injected import ORDERS, PASSAGES
 
 pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
 
@@ -109,6 +109,74 @@ def test_another_number_of_shards_takes_everything_over(lake: Lake) -> None:
     house.synthesize(lake, n_shards=3)
     assert house.drafts(lake, 3) == house.drafts(lake)
     assert len(house.asked(lake)) == 24
+
+
+def test_eight_shards_give_the_rows_of_one_for_every_form_of_question(lake: Lake, tmp_path: Path) -> None:
+    house.synthesize(lake, question_types=(), pairs_per_chunk=6)
+    other = house.new_lake(tmp_path / "other")
+    house.publish_chunks(other, house.chunks())
+    house.register(other)
+    house.synthesize(other, question_types=(), pairs_per_chunk=6, n_shards=8)
+    assert house.drafts(other, 8) == house.drafts(lake)
+    assert {len(row["chunk_ids"]) for row in house.drafts(lake)} == {1, 2}
+    assert {row["is_answerable"] for row in house.drafts(lake)} == {True, False}
+
+
+def test_pair_of_two_passages_quotes_each_in_the_order_of_the_paper(lake: Lake) -> None:
+    house.synthesize(lake, question_types=("multi_chunk",))
+    texts = {row["chunk_id"]: row["text"] for row in house.chunks()}
+    rows = house.drafts(lake)
+    assert rows
+    for row in rows:
+        assert [quote in texts[one] for one, quote in zip(row["chunk_ids"], row["evidence"], strict=True)] == [True] * 2
+        assert row["chunk_ids"] == sorted(row["chunk_ids"])
+
+
+def test_unanswerable_pair_has_the_refusal_and_no_evidence(lake: Lake) -> None:
+    house.publish_chunks(lake, house.chunks(12, 6))
+    house.synthesize(lake, question_types=("unanswerable",))
+    rows = house.drafts(lake)
+    assert 0 < len(rows) <= 72 * 0.25
+    assert {(row["answer"], len(row["evidence"]), row["is_answerable"]) for row in rows} == {(REFUSAL, 0, False)}
+
+
+def own_prompts(folder: Path, old: str, new: str) -> str:
+    text = prompt_file.path_of("default").read_text()
+    assert old in text
+    (folder / "own.yaml").write_text(text.replace(old, new))
+    return str(folder / "own.yaml")
+
+
+def test_copy_of_the_prompts_changes_no_key(lake: Lake, tmp_path: Path) -> None:
+    house.synthesize(lake)
+    assert house.synthesize(lake, prompts=own_prompts(tmp_path, "name: default", "name: default")) == []
+
+
+def test_changed_prompts_count_for_what_was_not_asked_yet(lake: Lake, tmp_path: Path) -> None:
+    house.synthesize(lake, chunks_asked_per_window=4)
+    before = house.drafts(lake)
+    prompts = own_prompts(tmp_path, "name: default", "name: my_field")
+    assert house.synthesize(lake, prompts=prompts) == [PART]
+    assert all(row in house.drafts(lake) for row in before)
+    part = lake.current("drafts", PART)
+    assert part is not None
+    assert part.manifest.settings["prompt_version"].startswith("my_field@")
+    assert max(Counter(house.asked(lake)).values()) == 1
+
+
+def test_changed_weight_asks_only_what_it_adds(lake: Lake, tmp_path: Path) -> None:
+    house.synthesize(lake, question_types=(), pairs_per_chunk=1)
+    n_asked = len(house.asked(lake))
+    prompts = own_prompts(tmp_path, "weight: 20", "weight: 90")
+    house.synthesize(lake, question_types=(), pairs_per_chunk=1, prompts=prompts)
+    new = house.asked(lake)[n_asked:]
+    assert new
+    assert {kind for _, kind in new} == {"method"}
+
+
+def test_version_of_the_prompts_cannot_be_given(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="follows from prompts"):
+        house.synthesize(lake, prompt_version="mine@1")
 
 
 @pytest.mark.parametrize("settings", [{"n_shards": 0}, {"shard": 3, "n_shards": 3}, {"question_types": ("riddle",)}])
@@ -202,15 +270,18 @@ def test_window_without_chunks_is_an_empty_part(lake: Lake) -> None:
     assert counts(lake) == Counts(read=0, kept=0)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_injected_passage_is_never_shown_to_the_teacher(lake: Lake, order: str) -> None:
-    rows = house.chunks(n_papers=1, n_each=1)
-    rows.append(house.chunk("2401.00009", 0, text=f"{rows[0]['text']}\n\n{order}\n\nMore prose follows here."))
-    house.publish_chunks(lake, rows)
-    house.synthesize(lake)
-    assert {row["paper_id"] for row in house.drafts(lake)} == {rows[0]["paper_id"]}
-    assert counts(lake).dropped == {"instructions": 1}
-    assert {text for text, _ in house.asked(lake)} == {rows[0]["text"]}
+def test_none_of_100_injected_passages_is_shown_to_the_teacher(lake: Lake) -> None:
+    (good,) = house.chunks(n_papers=1, n_each=1)
+    rows = [
+        house.chunk(f"2402.{number:05}", 0, text=f"{good['text']}\n\n{passage}\n\nMore prose follows here.")
+        for number, passage in enumerate(PASSAGES)
+    ]
+    assert len(rows) >= 100
+    house.publish_chunks(lake, [good, *rows])
+    house.synthesize(lake, question_types=(), min_draft_yield_01=0.0)
+    assert {row["paper_id"] for row in house.drafts(lake)} == {good["paper_id"]}
+    assert counts(lake).dropped == {"instructions": len(rows)}
+    assert {text for text, _ in house.asked(lake)} == {good["text"]}
 
 
 def test_prose_about_models_is_no_instruction(lake: Lake) -> None:
@@ -264,14 +335,6 @@ def test_examples_of_what_a_model_says_are_not_asked_about(section: str, text: s
 def test_sections_about_examples_are_asked_about(section: str, text: str) -> None:
     good = house.chunk("2401.00001", 0)
     assert asking.is_worth_asking(good | {"section_path": [section], "text": text + good["text"]})
-
-
-def test_more_types_a_chunk_only_add() -> None:
-    chunk = asking.Chunk.of(house.chunk("2401.00001", 0))
-    kinds = ("definition", "method", "why", "numeric")
-    asked = [asking.types_of(chunk, kinds, n) for n in (1, 2, 3, 0)]
-    assert [len(one) for one in asked] == [1, 2, 3, 4]
-    assert all(less == more[: len(less)] for less, more in itertools.pairwise(asked))
 
 
 def committed(lake: Lake) -> set[tuple[str, str]]:
@@ -338,7 +401,7 @@ def test_preview_shows_prompt_reply_and_verdict_and_writes_nothing(
     assert [line.split(",")[0] for line in shown.splitlines() if line.startswith("---")] == [
         f"--- {number} of 3: why" for number in (1, 2, 3)
     ]
-    assert shown.count("assistant: ") == 3, "the prompt, with its example"
+    assert shown.count("assistant: ") == 3, "the prompts, with their examples"
     verdicts = [line for line in shown.splitlines() if line.startswith("verdict: ")]
     assert verdicts[0] == "verdict: truncated"
     assert len(verdicts) == 3
@@ -351,6 +414,6 @@ def test_preview_shows_no_passage_that_gives_orders_to_the_teacher(
     lake: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     requests = [TeacherRequest(ORDERS[0], "", "", "why", 1)]
-    for text in preview.preview(house.register(lake), requests, is_prompted=True):
+    for text in preview.preview(house.register(lake), requests, file=prompt_file.built_in()):
         assert "verdict: instructions" in text or text.startswith("---")
     assert [text for text, _ in house.asked(lake) if text == ORDERS[0]] == []

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.tuning.clauses import fronted, in_question, parse, standalone_sentences
 from jobs.tuning.extractive import pairs_of
-from jobs.tuning.prompts import QUESTION_TYPES
+from jobs.tuning.question_rules import BEST_FIRST
 from jobs.tuning.teacher import (
     Pair,
     TeacherReply,
@@ -151,8 +151,8 @@ def test_empty_front_is_no_part_of_a_question() -> None:
 def test_teacher_answers_the_type_asked_for_or_nothing() -> None:
     teacher = load_teacher("extractive", TeacherSettings())
     text = "XR7 stands for extended range of seven."
-    requests = [TeacherRequest(text, "", "", kind, 0) for kind in QUESTION_TYPES]
-    replies = dict(zip(QUESTION_TYPES, map(read_pair, teacher.write(requests)), strict=True))
+    requests = [TeacherRequest(text, "", "", kind, 0) for kind in BEST_FIRST]
+    replies = dict(zip(BEST_FIRST, map(read_pair, teacher.write(requests)), strict=True))
     assert replies.pop("definition") == Pair("What does XR7 stand for?", text, text)
     assert set(replies.values()) == {"no_pair"}
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from jobs.core.errors import UsageError
-from jobs.tuning.openai_teacher import FORMATS, MAX_BODY_BYTES, OpenAITeacher
+from jobs.tuning.openai_teacher import MAX_BODY_BYTES, OpenAITeacher, formats
+from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, PassageText
 from jobs.tuning.teacher import Pair, TeacherRequest, TeacherSettings, load_teacher, read_pair
 from tests.tuning.fake_openai import PAIR, Answer, FakeServer, drips, hangs_up, says, send, serving
 
@@ -78,8 +79,24 @@ def test_server_without_schemas_is_asked_for_json_then_in_words() -> None:
     with serving(send(b"", 400), send(b"", 400), says(GOOD)) as fake:
         teacher = teacher_at(fake)
         replies = [*teacher.write([REQUEST]), *teacher.write([REQUEST])]
-    assert [asked.get("response_format") for asked in fake.asked] == [FORMATS[0], FORMATS[1], None, None]
+    strict, json_alone, _ = formats(FORMS[ONE_PASSAGE].schema)
+    assert [asked.get("response_format") for asked in fake.asked] == [strict, json_alone, None, None]
     assert [read_pair(reply) for reply in replies] == [Pair(**PAIR)] * 2
+
+
+@pytest.mark.parametrize(
+    ("form", "question_type", "second"),
+    [(UNANSWERABLE, "unanswerable", None), (TWO_PASSAGES, "multi_chunk", PassageText("", "", "Snow is light."))],
+)
+def test_each_form_is_asked_for_with_its_passages_and_its_own_schema(
+    form: str, question_type: str, second: PassageText | None
+) -> None:
+    request = TeacherRequest(REQUEST.text, "", "", question_type, 1, form, second)
+    with serving(says(GOOD)) as fake:
+        teacher_at(fake).write([request])
+    (asked,) = fake.asked
+    assert asked["response_format"]["json_schema"]["schema"] == FORMS[form].schema
+    assert all(passage.text in asked["messages"][-1]["content"] for passage in request.passages)
 
 
 def test_wrong_key_or_model_ends_the_job() -> None:

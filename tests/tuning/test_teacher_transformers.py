@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 
 from jobs.core.errors import UsageError
-from jobs.tuning import prompts
+from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, Form
 from jobs.tuning.teacher import Pair, Teacher, TeacherReply, TeacherRequest, TeacherSettings, load_teacher, read_pair
 
 pytestmark = pytest.mark.slow
 
 REQUESTS = [
-    TeacherRequest("Rain fell. " * n, "", "Weather", kind, n)
-    for n, kind in ((3, "why"), (20, "method"), (9, "numeric"))
+    TeacherRequest("Rain fell. " * n, "", "Weather", kind, n, form)
+    for n, kind, form in (
+        (3, "why", ONE_PASSAGE),
+        (20, "multi_chunk", TWO_PASSAGES),
+        (9, "unanswerable", UNANSWERABLE),
+    )
 ]
 
 
@@ -33,12 +37,13 @@ def teacher(folder: Path, **settings: Any) -> Teacher:
 
 def test_finished_replies_parse_and_keep_their_bounds(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bounds = {"type": "string", "minLength": 3, "maxLength": 12}
-    short = prompts.QA_SCHEMA | {"properties": dict.fromkeys(prompts.QA_SCHEMA["properties"], bounds)}
-    monkeypatch.setattr(prompts, "QA_SCHEMA", short)
-    replies = teacher(tiny, max_new_tokens=200, batch_size=2).write(REQUESTS)
+    for name, form in list(FORMS.items()):
+        short = form.schema | {"properties": dict.fromkeys(form.schema["properties"], bounds)}
+        monkeypatch.setitem(FORMS, name, Form(form.n_passages, short))
+    replies = teacher(tiny, max_new_tokens=250, batch_size=3).write(REQUESTS)
     assert not any(reply.is_cut for reply in replies)
-    for content in (json.loads(reply.text) for reply in replies):
-        assert list(content) == ["question", "answer", "evidence"]
+    for request, content in zip(REQUESTS, (json.loads(reply.text or "") for reply in replies), strict=True):
+        assert list(content) == list(FORMS[request.form].schema["properties"])
         assert all(3 <= len(text) <= 12 for text in content.values())
 
 
@@ -63,11 +68,11 @@ def test_out_of_memory_halves_the_batch_and_fails_one_prompt_at_last(
     sizes: list[int] = []
     generate = TransformersTeacher._generate
 
-    def short_of_memory(self: TransformersTeacher, texts: list[str]) -> list[TeacherReply]:
-        sizes.append(len(texts))
-        if len(texts) > 1 or len(texts[0]) == longest:
+    def short_of_memory(self: TransformersTeacher, asked: list) -> list[TeacherReply]:
+        sizes.append(len(asked))
+        if len(asked) > 1 or len(asked[0].text) == longest:
             raise torch.OutOfMemoryError("toy")
-        return generate(self, texts)
+        return generate(self, asked)
 
     made = teacher(tiny, max_new_tokens=12, batch_size=3)
     made._load()
