@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from jobs.tuning import unasked
 from jobs.tuning.clauses import fronted, in_question, parse, standalone_sentences
 from jobs.tuning.extractive import pairs_of
+from jobs.tuning.prompts import REFUSAL, TWO_PASSAGES, UNANSWERABLE, PassageText
+from jobs.tuning.qa_checks import QA, first_reason
 from jobs.tuning.question_rules import BEST_FIRST
 from jobs.tuning.teacher import (
     Pair,
@@ -155,6 +158,68 @@ def test_teacher_answers_the_type_asked_for_or_nothing() -> None:
     replies = dict(zip(BEST_FIRST, map(read_pair, teacher.write(requests)), strict=True))
     assert replies.pop("definition") == Pair("What does XR7 stand for?", text, text)
     assert set(replies.values()) == {"no_pair"}
+
+
+def unanswered(text: str) -> Pair | str:
+    (reply,) = load_teacher("extractive", TeacherSettings()).write(
+        [TeacherRequest(text, "", "", "unanswerable", 0, UNANSWERABLE)]
+    )
+    return read_pair(reply, UNANSWERABLE)
+
+
+def test_unanswerable_question_is_about_a_thing_of_the_passage_and_has_the_refusal() -> None:
+    pair = unanswered("XR7 stores rows of a table but also its columns.")
+    assert isinstance(pair, Pair)
+    assert "XR7" in pair.question
+    assert (pair.answer, pair.evidence) == (REFUSAL, "")
+
+
+def test_every_unanswerable_question_stands_alone() -> None:
+    for question, _ in unasked.ASPECTS:
+        asked = QA(question.format(name="XR7"), REFUSAL, "", "", is_answerable=False)
+        assert first_reason(asked) is None, question
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The XR7 method stores rows of a table.",
+        "XR7 models store rows of a table.",
+        "Moore finds that tables are small.",
+        "Tables store rows in a fixed order.",
+        "X7 stores rows of a table.",
+        "XR7.py stores rows of a table.",
+    ],
+)
+def test_nothing_is_asked_of_what_may_be_no_name(sentence: str) -> None:
+    assert unanswered(sentence) == "no_pair"
+
+
+def test_aspect_that_the_passage_touches_is_not_asked_for() -> None:
+    near = [
+        "energy",
+        "phone",
+        "company",
+        "cost",
+        "months",
+        "patent",
+        "award",
+        "licence",
+        "version",
+        "maintained",
+        "by",
+        "people",
+    ]
+    text = "XR7 stores rows of a table. "
+    assert all(unanswered(f"{text}It is {word}.") != unanswered(f"{text}It is {' '.join(near)}.") for word in near)
+    assert unanswered(f"{text}It is {' '.join(near)}.") == "no_pair"
+
+
+def test_two_passages_give_no_pair() -> None:
+    both = TeacherRequest(
+        "XR7 stands for nine.", "", "", "multi_chunk", 0, TWO_PASSAGES, PassageText("", "", "XR7 is a number of ten.")
+    )
+    assert read_pair(load_teacher("extractive", TeacherSettings()).write([both])[0], TWO_PASSAGES) == "no_pair"
 
 
 @pytest.mark.parametrize(
