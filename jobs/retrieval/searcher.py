@@ -6,7 +6,7 @@ One call serves evaluation, chat and `POST /search` alike.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,10 +187,13 @@ class Searcher:
         ranked = ranking.rank(mode, rows, self._vectors.scores(query.vector, rows), worded[rows])
         return ranked, float(top_cosine)
 
+    def coverage_01(self, words: Sequence[str], texts: Iterable[str]) -> float:
+        """Largest share of a question's words that one text has, rare words of the index counting more."""
+        return support.coverage(words, self._words.n_rows_with, len(self._table), texts)
+
     def _support(self, query: Query, top_cosine: float, rows: Sequence[dict[str, Any]]) -> float:
         texts = [words_text(row["title"], row["section_path"], row["text"]) for row in rows[: support.N_PASSAGES]]
-        coverage_01 = support.coverage(query.words, self._words.n_rows_with, len(self._table), texts)
-        return support.estimate(top_cosine, coverage_01)
+        return support.estimate(top_cosine, self.coverage_01(query.words, texts))
 
     def _allowed(self, paper_id: str | None, filters: Filters) -> np.ndarray | None:
         """bool [n_rows] of the passages that may be found; None for all."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,17 @@ from jobs.core import tables
 from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
+from jobs.core.errors import UsageError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
 from jobs.core.progress import Progress
 from jobs.retrieval import passages
 from jobs.retrieval.encoder import load_encoder
 from jobs.retrieval.index_view import View
-from jobs.retrieval.searcher import Searcher
+from jobs.retrieval.searcher import Query, Searcher
 from jobs.tuning import difficulty, duplicates, qa_checks, reviews, round_trip
-from jobs.tuning.duplicates import Asked
+from jobs.tuning.duplicates import SPLIT_ORDER, Asked
+from jobs.tuning.prompt_file import MOST_UNANSWERABLE_01
 from jobs.tuning.qa_checks import QA
 
 if TYPE_CHECKING:
@@ -53,7 +55,17 @@ class Config:
         affects_rows=True,
     )
     round_trip_k: int = setting(
-        5, "first passages, by words or vectors, of which one must be a train question's own; 0: any", affects_rows=True
+        5,
+        "first passages, by words or vectors, that must have a train question's own among them; 0: any",
+        affects_rows=True,
+    )
+    max_unanswerable_01: float = setting(
+        MOST_UNANSWERABLE_01, "share of a split's pairs that may have no answer", affects_rows=True
+    )
+    answered_support_01: float = setting(
+        round_trip.ANSWERED_SUPPORT_01,
+        "support from which a question that is meant to have no answer is taken for answered",
+        affects_rows=True,
     )
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
 
@@ -103,7 +115,9 @@ def complete_sets(lake: Lake) -> list[Part]:
 
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
-    """Check every pair of the parts that the task names, whatever is current by now."""
+    """Check every pair of the parts that the task names, whatever is current by now. Raises UsageError."""
+    if not 0 <= config.max_unanswerable_01 < 1:
+        raise UsageError(f"max_unanswerable_01 {config.max_unanswerable_01}: expected a share from 0 to below 1.")
     for task in tasks:
         with lake.attempt(task) as attempt:
             read = {one: lake.published(one.dataset, one.part, str(one.key)) for one in task.inputs}
@@ -133,6 +147,8 @@ def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part]
         searcher = Searcher.open(index, encoder)
         tried = [row for row in rows if row["qa_id"] not in decisions]
         reasons |= _not_found_again(config.round_trip_k, searcher, tried, reasons)
+        reasons |= _answered_after_all(config.answered_support_01, searcher, tried, reasons, known)
+        reasons |= _too_many_unanswerable(config.max_unanswerable_01, tried, reasons)
         rows = _with_difficulty(searcher, rows, reasons)
     _write(attempt, rows, reasons)
 
@@ -156,6 +172,8 @@ def _reason(row: Row, known: _Passages) -> str | None:
         qa = QA(row["question"], row["answer"], quote or "", text or "", row["is_answerable"])
         if reason := qa_checks.first_reason(qa):
             return reason
+    if len(texts) > 1 and not qa_checks.needs_each(row["answer"], [text or "" for text in texts]):
+        return "one_passage_suffices"
     return None
 
 
@@ -174,14 +192,43 @@ def _by_id(asked: Sequence[Asked], refused: dict[int, str]) -> dict[str, str]:
 def _not_found_again(k: int, searcher: Searcher, rows: Sequence[Row], refused: dict[str, str]) -> dict[str, str]:
     """Of the train split only: a test that the searcher passes by construction would flatter it."""
     asked = [row for row in rows if row["qa_id"] not in refused and row["split"] == "train" and row["is_answerable"]]
+    return {
+        row["qa_id"]: "not_found_again"
+        for row, query in _asked_again(searcher, asked if k else [])
+        if not round_trip.finds_again(searcher, query, row["chunk_ids"], k)
+    }
+
+
+def _answered_after_all(
+    support_01: float, searcher: Searcher, rows: Sequence[Row], refused: dict[str, str], known: _Passages
+) -> dict[str, str]:
+    """The reverse, of every split: a wrong label is worse than a test that is a little easier."""
+    asked = [row for row in rows if row["qa_id"] not in refused and not row["is_answerable"]]
+    return {
+        row["qa_id"]: "answered_after_all"
+        for row, query in _asked_again(searcher, asked)
+        if round_trip.seems_answered(
+            searcher, query, row["paper_id"], [known.texts[one] for one in row["chunk_ids"]], support_01
+        )
+    }
+
+
+def _asked_again(searcher: Searcher, asked: Sequence[Row]) -> Iterator[tuple[Row, Query]]:
     progress = Progress("questions asked again", len(asked))
-    found: dict[str, str] = {}
-    for start in range(0, len(asked) if k else 0, ASKED_AT_ONCE):
+    for start in range(0, len(asked), ASKED_AT_ONCE):
         block = asked[start : start + ASKED_AT_ONCE]
-        for row, query in zip(block, searcher.to_queries([row["question"] for row in block]), strict=True):
-            if not round_trip.finds_again(searcher, query, row["chunk_ids"], k):
-                found[row["qa_id"]] = "not_found_again"
+        yield from zip(block, searcher.to_queries([row["question"] for row in block]), strict=True)
         progress.step(len(block))
+
+
+def _too_many_unanswerable(most_01: float, rows: Sequence[Row], refused: dict[str, str]) -> dict[str, str]:
+    """In each split the last by id above the share that may have no answer; ids are hashes, so this is a draw."""
+    found: dict[str, str] = {}
+    for split in SPLIT_ORDER:
+        there = [row for row in rows if row["split"] == split and row["qa_id"] not in refused]
+        impossible = sorted(row["qa_id"] for row in there if not row["is_answerable"])
+        n_most = int(most_01 / (1 - most_01) * (len(there) - len(impossible)))
+        found |= dict.fromkeys(impossible[n_most:], "too_many_unanswerable")
     return found
 
 
@@ -218,6 +265,7 @@ def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> No
         digest=written.digest,
         extra={
             "splits": dict(splits),
+            "n_unanswerable": sum(not row["is_answerable"] for row in kept),
             "types": dict(Counter(row["question_type"] for row in kept)),
             "papers": {name: len({row["paper_id"] for row in kept if row["split"] == name}) for name in splits},
         },

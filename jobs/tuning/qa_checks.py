@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from jobs.core.contracts import DATASETS
@@ -123,6 +123,12 @@ def check_answer_adds(qa: QA) -> str | None:
     """The answer says more than its question."""
     added = meaningful_words(qa.answer) - meaningful_words(qa.question)
     return None if len(added) >= NEW_WORDS else "answer_in_question"
+
+
+def needs_each(answer: str, texts: Sequence[str]) -> bool:
+    """Whether every passage has a word of the answer that none of the others has."""
+    said = [meaningful_words(answer) & meaningful_words(text) for text in texts]
+    return all(own - frozenset().union(*said[:i], *said[i + 1 :]) for i, own in enumerate(said))
 
 
 CHECKS: tuple[Callable[[QA], str | None], ...] = (

@@ -1,4 +1,4 @@
-"""Whether a question finds the passage that it was written from.
+"""Whether a question finds the passages that it was written from, and one without an answer finds none that answers.
 
 A question that does not is too vague to train on. Words or vectors may find it, and the passage beside it counts: what
 one encoder alone must find would be easy for that encoder. Source: Alberti et al. 2019, arXiv:1906.05416.
@@ -6,21 +6,48 @@ one encoder alone must find would be easy for that encoder. Source: Alberti et a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator
 
+from jobs.retrieval import support
 from jobs.retrieval.searcher import Query, Searcher
+from jobs.retrieval.sentences import sentences
 
 MODES = ("bm25", "dense")
+N_READ = 5  # passages of each mode that are looked at for an answer
+# A question is taken for answered at this support, or if two neighbouring sentences have this share of its words. Of
+# 187 questions that people asked and papers answer, 175 are above (24 of them in the notes of the sample, 161 in 29
+# papers); of 26 about the sample's subjects that nothing answers, 21 are below; of 93 that rules made, 76 (42 of 42 in
+# the sample). All of 269 pairs with evidence are above. all-MiniLM-L6-v2, November 2026.
+ANSWERED_SUPPORT_01 = 0.4
+ANSWERED_COVERAGE_01 = 0.6
 
 
 def finds_again(searcher: Searcher, query: Query, chunk_ids: Collection[str], k: int) -> bool:
-    """Whether one of the chunks, or a neighbour of one, is among the first `k` by words or by vectors."""
-    wanted = {near for chunk_id in chunk_ids for near in _with_neighbours(chunk_id)}
-    for mode in MODES:
-        found = searcher.find(query, k, mode=mode).passages
-        if any(passage.chunk_id in wanted for passage in found):
+    """Whether each of the chunks, or a neighbour of it, is among the first `k` by words or by vectors."""
+    found = {passage.chunk_id for mode in MODES for passage in searcher.find(query, k, mode=mode).passages}
+    return all(found.intersection(_with_neighbours(chunk_id)) for chunk_id in chunk_ids)
+
+
+def seems_answered(
+    searcher: Searcher, query: Query, paper_id: str, own_texts: Iterable[str], support_01: float
+) -> bool:
+    """Whether its own passages, or what is found for it in its paper or among all papers, seem to answer a question.
+
+    All papers, because the chat searches all: a question is only without an answer if none of them has it.
+    """
+    texts = list(own_texts)
+    for scope in (dataclasses.replace(query, paper_id=paper_id), query):
+        if searcher.find(scope, support.N_PASSAGES).support_01 >= support_01:
             return True
-    return False
+        texts += [passage.text for mode in MODES for passage in searcher.find(scope, N_READ, mode=mode).passages]
+    windows = (window for text in texts for window in _neighbouring_sentences(text))
+    return searcher.coverage_01(query.words, windows) >= ANSWERED_COVERAGE_01
+
+
+def _neighbouring_sentences(text: str) -> Iterator[str]:
+    found = sentences(text)
+    return (" ".join(found[i : i + 2]) for i in range(len(found)))
 
 
 def _with_neighbours(chunk_id: str) -> list[str]:

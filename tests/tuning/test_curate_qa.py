@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ import pytest
 from jobs.core import runner, tables
 from jobs.core.contracts import DATASETS
 from jobs.core.definition import split_of
-from jobs.core.errors import InputMissingError
+from jobs.core.errors import InputMissingError, UsageError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Counts
 from jobs.core.stages import STAGES, load
@@ -23,6 +24,7 @@ from jobs.retrieval.passages import Passage
 from jobs.retrieval.searcher import Found, Query, Searcher
 from jobs.tuning import outcomes, round_trip, teacher
 from jobs.tuning.outcomes import Outcome
+from jobs.tuning.prompts import REFUSAL
 from jobs.tuning.teacher import TeacherReply
 from tests.tuning import chunk_house as house
 from tests.tuning import tuning_house
@@ -119,8 +121,10 @@ def test_each_planted_pair_is_refused_for_its_reason_and_the_good_one_kept(tmp_p
 
 
 def test_every_declared_reason_is_planted_somewhere() -> None:
-    elsewhere = {"not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak", "not_found_again"}
-    elsewhere |= {"reviewed_out"}
+    elsewhere = {
+        *("not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak", "not_found_again", "reviewed_out"),
+        *("answered_after_all", "too_many_unanswerable", "one_passage_suffices"),
+    }
     assert set(DATASETS["qa"].reasons) == set(PLANTED) | elsewhere
 
 
@@ -183,11 +187,85 @@ def test_pair_without_a_quote_is_refused(tmp_path: Path) -> None:
     assert refused(curate(lake)) == {f"{train}v1#0": "no_evidence"}
 
 
+UNANSWERED = "Which awards has the town council of {} won?"  # words that no passage has, but for a name
+
+
+def without_answer(row: dict[str, Any], question: str = UNANSWERED) -> dict[str, Any]:
+    name = row["question"].split()[2]
+    asked = {"question": question.format(name), "answer": REFUSAL, "evidence": [], "is_answerable": False}
+    return row | asked | {"qa_id": hashlib.sha256(row["qa_id"].encode()).hexdigest()[:24]}
+
+
+def rewritten(root: Path, n: int, extra: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Lake:
+    """A lake of `n` good pairs of train papers, and those that `extra` makes of them."""
+    lake = build(root / "lake", {f"{one}v1#0": {} for one in papers_of("train", n)})
+    rows = house.drafts(lake)
+    rewrite_drafts(lake, [*rows, *extra(rows)])
+    return lake
+
+
 def test_unanswerable_pair_needs_no_quote(tmp_path: Path) -> None:
+    part = curate(rewritten(tmp_path, 9, lambda rows: [without_answer(rows[0])]))
+    assert refused(part) == {}
+    assert [row["evidence"] for row in part.rows() if not row["is_answerable"]] == [[]]
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_question_that_a_passage_answers_is_not_unanswerable(tmp_path: Path, place: int) -> None:
+    """Be it its own passage or one of another paper: the chat searches all."""
+
+    def claimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [without_answer(rows[0]) | {"question": f"{rows[place]['question'][:-1]} at all?"}]
+
+    part = curate(rewritten(tmp_path, 9, claimed), near_duplicate_cosine=1.0)
+    assert part.manifest.counts.dropped == {"answered_after_all": 1}
+    assert all(row["is_answerable"] for row in part.rows())
+
+
+@pytest.mark.parametrize(("most_01", "n_kept"), [(0.1, 1), (0.3, 5), (0.0, 0)])
+def test_unanswerable_pairs_are_at_most_their_share_of_a_split(tmp_path: Path, most_01: float, n_kept: int) -> None:
+    lake = rewritten(tmp_path, 12, lambda rows: [without_answer(row) for row in rows])
+    part = curate(lake, max_unanswerable_01=most_01, near_duplicate_cosine=1.0)
+    kept = [row for row in part.rows() if not row["is_answerable"]]
+    assert len(kept) == n_kept
+    assert len(kept) <= most_01 * part.manifest.rows
+    assert part.manifest.counts.dropped == {"too_many_unanswerable": 12 - n_kept}
+
+
+def test_share_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="from 0 to below 1"):
+        curate(rewritten(tmp_path, 2, lambda rows: []), max_unanswerable_01=1.0)
+
+
+def two_passages(root: Path, answer: str | None = None, evidence: int = 2) -> Part:
+    """A pair about two chunks of one paper, curated beside good ones."""
     (train,) = papers_of("train", 1)
-    lake = build(tmp_path / "lake", {f"{train}v1#0": {}})
-    rewrite_drafts(lake, [house.drafts(lake)[0] | {"evidence": [], "is_answerable": False}])
-    assert refused(curate(lake)) == {}
+    lake = build(root / "lake", {f"{train}v1#{n}": {} for n in range(2)})
+    first, second = sorted(house.drafts(lake), key=lambda row: str(row["chunk_ids"]))
+    both = {
+        "qa_id": "both",
+        "chunk_ids": [*first["chunk_ids"], *second["chunk_ids"]],
+        "question": f"{first['question'][:-1]}, and {second['question'].lower()}",
+        "answer": answer or f"{first['answer']} {second['answer']}",
+        "evidence": [*first["evidence"], *second["evidence"]][:evidence],
+    }
+    rewrite_drafts(lake, [first, second, first | both])
+    return curate(lake, near_duplicate_cosine=1.0)
+
+
+def test_pair_of_two_passages_is_kept_with_a_quote_of_each(tmp_path: Path) -> None:
+    part = two_passages(tmp_path)
+    assert refused(part) == {}
+    assert sorted(len(row["evidence"]) for row in part.rows()) == [1, 1, 2]
+
+
+def test_pair_that_needs_one_of_its_passages_is_refused(tmp_path: Path) -> None:
+    part = two_passages(tmp_path, answer="Its layers are thin, so matrices are many.")
+    assert part.manifest.counts.dropped == {"one_passage_suffices": 1}
+
+
+def test_pair_of_two_passages_with_one_quote_is_refused(tmp_path: Path) -> None:
+    assert two_passages(tmp_path, evidence=1).manifest.counts.dropped == {"no_evidence": 1}
 
 
 def rewrite_drafts(lake: Lake, rows: list[dict[str, Any]]) -> None:
@@ -265,5 +343,6 @@ class FindsOne:
 
 def test_passage_beside_the_own_one_is_good_enough() -> None:
     searcher, query = cast("Searcher", FindsOne()), Query((), np.zeros(1, np.float32))
+    assert not round_trip.finds_again(searcher, query, ["2401.00001v1#4", "2401.00001v1#6"], 5), "each must be found"
     found = [n for n in range(8) if round_trip.finds_again(searcher, query, [f"2401.00001v1#{n}"], 5)]
     assert found == [3, 4, 5]

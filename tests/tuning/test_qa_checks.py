@@ -123,3 +123,15 @@ def test_prose_about_models_is_no_order(prose: str) -> None:
 def test_normalised_questions_ignore_case_marks_and_blanks() -> None:
     assert qa_checks.normalised("What  is a Lease?") == qa_checks.normalised("what is a lease ?")
     assert qa_checks.normalised("What is a lease?") != qa_checks.normalised("What is a leash?")
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_needed"),
+    [
+        ("A lease expires and a gauge tips.", True),
+        ("A lease expires.", False),
+        ("Nothing of both.", False),
+    ],
+)
+def test_each_passage_must_have_a_word_of_the_answer_for_itself(answer: str, is_needed: bool) -> None:
+    assert qa_checks.needs_each(answer, ["A lease expires soon.", "A gauge of rain tips."]) == is_needed
