@@ -99,5 +99,5 @@ def _with_sources(text: str, read: Sequence[Passage], is_cut: bool) -> Answer:
     citations = tuple(
         cite(n, read[n - 1], cut(nearest_sentence(read[n - 1], text))) for n in named or range(1, len(read) + 1)
     )
-    is_answer = bool(text) and prompts.REFUSAL.rstrip(".") not in text
+    is_answer = bool(text) and not prompts.is_refusal(text)
     return Answer(text, bool(read) and is_answer, citations, is_cited=bool(named), is_cut=is_cut)

@@ -31,7 +31,7 @@ from jobs.tuning.student import Student
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 PART, CONTROL_PART = "all", "shuffled"
 REPORT_FILE, TEXT_FILE, PLOT_FILE, PAGE_FILE = "report.json", "report.md", "report.png", "report.html"
 
@@ -45,6 +45,9 @@ class Config:
         8, "test questions whose expected answers are measured, a system and mode", affects_rows=True
     )
     generated_rows: int = setting(4, "test questions that each system answers, in each mode", affects_rows=True)
+    refusal_rows: int = setting(
+        2, "test questions without an answer that each system is asked, with retrieval", affects_rows=True
+    )
     answer_tokens: int = setting(40, "tokens of an answer at most", affects_rows=True)
     passages_read: int = setting(2, "passages in the prompt of a question", affects_rows=True)
     retrieval_rows: int = setting(200, "test questions that search is measured on", affects_rows=True)
@@ -91,14 +94,14 @@ def _evaluate(config: Config, lake: Lake, attempt: Attempt) -> None:
     pairs = scoring.in_order([pair for pair in task.part_of("qa").rows() if pair["split"] == "test"])
     rows: list[Scored] = []
     ranks: dict[str, list[int | None]] = {}
-    searched = [pair for pair in pairs if pair["is_answerable"]][: config.retrieval_rows]
+    answerable, impossible = ([pair for pair in pairs if pair["is_answerable"] == there] for there in (True, False))
+    searched = answerable[: config.retrieval_rows]
     if pairs:
         shelf = Shelf.open(task.part_of("indexes"))
         ranks = scoring.retrieval_ranks(searched, shelf)
-        n_asked = max(config.loss_rows, config.generated_rows)
-        asked = scoring.ask_searcher(pairs[:n_asked], shelf, config.passages_read)
-        rows = _score_systems(config, lake, attempt, asked)
-        rows += scoring.quoted_answers(pairs[: config.retrieval_rows], shelf)
+        first = [*answerable[: max(config.loss_rows, config.generated_rows)], *impossible[: config.refusal_rows]]
+        rows = _score_systems(config, lake, attempt, scoring.ask_searcher(first, shelf, config.passages_read))
+        rows += scoring.quoted_answers([*searched, *impossible[: config.retrieval_rows]], shelf)
     made = report.assemble(rows, ranks, [pair["paper_id"] for pair in searched], pairs, config.bootstrap_draws)
     verdict = gate.decide(made, config.min_test_papers)
     made["gate"], made["answers_by"] = verdict.to_dict(), gate.answers_by(made, verdict)

@@ -92,6 +92,11 @@ def answer_messages(
     return [{"role": "user", "content": f"{_WITH_PASSAGES}\n\n{shown}\n\n{asked}"}]
 
 
+def is_refusal(answer: str) -> bool:
+    """Whether a model says that the passages do not answer."""
+    return REFUSAL.rstrip(".") in answer
+
+
 def passage_budget(n_passages: int, max_tokens: int, *, answer_tokens: int = 160) -> int:
     """Characters for each of `n_passages` so that prompt and answer stay within `max_tokens`, at most PASSAGE_CHARS."""
     frame_chars = len(_WITH_PASSAGES) + QUESTION_CHARS + n_passages * (2 * TITLE_CHARS // 3)

@@ -52,7 +52,8 @@ def assemble(
     """report.json without its gate. `ranks`: by mode of search, of the pairs whose papers are `papers_searched`."""
     by_cell: dict[tuple[str, str], list[Scored]] = {}
     for row in rows:
-        by_cell.setdefault((row.system, row.mode), []).append(row)
+        if row.is_answerable:
+            by_cell.setdefault((row.system, row.mode), []).append(row)
     systems: dict[str, Any] = {}
     controls: dict[str, Any] = {}
     for (system, mode), cell in by_cell.items():
@@ -62,6 +63,7 @@ def assemble(
         "systems": systems,
         "controls": controls,
         "paired": _paired(by_cell, draws),
+        "refusals": _refusals(rows, draws),
         "retrieval": {mode: _of_ranks(found, papers_searched, draws) for mode, found in ranks.items() if found},
         "test": _test_of(pairs),
     }
@@ -71,8 +73,9 @@ def rows_table(rows: Sequence[Scored]) -> pyarrow.Table:
     """The scores of every row, for rows.parquet; what was not measured is null."""
     import pyarrow as pa
 
-    columns = ("qa_id", "paper_id", "system", "mode", *METRICS, "answer")
-    schema = pa.schema([(name, pa.float64() if name in METRICS else pa.string()) for name in columns])
+    columns = ("qa_id", "paper_id", "system", "mode", *METRICS, "answer", "is_answerable")
+    types = dict.fromkeys(METRICS, pa.float64()) | {"is_answerable": pa.bool_()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in columns])
     plain = [{name: _none_if_nan(getattr(row, name)) for name in columns} for row in rows]
     return pa.Table.from_pylist(plain, schema=schema)
 
@@ -86,6 +89,8 @@ def as_markdown(made: dict[str, Any]) -> str:
     ]
     lines += ["95 % interval over papers. Loss: nats a token of the expected answer, lower is better.", ""]
     lines += _systems_table(made["systems"] | made["controls"])
+    if made["refusals"]:
+        lines += ["", "## Refusals", "", *_refusals_table(made["refusals"])]
     if made["retrieval"]:
         lines += ["", "## Search", "", *_retrieval_table(made["retrieval"])]
     return "\n".join(lines) + "\n"
@@ -104,6 +109,7 @@ def findings(made: dict[str, Any]) -> list[str]:
             for metric, found in made["paired"].get(f"student-{opponent}", {}).get(mode, {}).items():
                 if found["diff"] is not None:
                     said.append(_sentence(opponent, mode, metric, found))
+    said += _refusal_sentences(made["refusals"].get("student", {}))
     said += [_control_sentence(name, made["paired"].get(f"{name}-student", {})) for name in CONTROLS]
     return said
 
@@ -166,6 +172,19 @@ def _differences(a: Sequence[Scored], b: Sequence[Scored], draws: int) -> dict[s
     }
 
 
+def _refusals(rows: Sequence[Scored], draws: int) -> dict[str, Any]:
+    """By system that had passages to read: the share refused of the questions without and of those with an answer."""
+    found: dict[str, Any] = {}
+    for system in dict.fromkeys(row.system for row in rows if row.mode == "retrieval" and row.answer is not None):
+        said = [row for row in rows if (row.system, row.mode) == (system, "retrieval") and row.answer is not None]
+        for name, is_answerable in (("unanswerable", False), ("answerable", True)):
+            cell = [row for row in said if row.is_answerable == is_answerable]
+            values = [row.is_refused_01 for row in cell]
+            score = metrics.score(values, [row.paper_id for row in cell], draws=draws)
+            found.setdefault(system, {})[name] = score.to_dict()
+    return found
+
+
 def _of_ranks(ranks: Sequence[int | None], papers: Sequence[str], draws: int) -> dict[str, Any]:
     values = {f"recall_at_{k}": [metrics.recall_at(rank, k) for rank in ranks] for k in RANKS}
     values["mrr"] = [metrics.reciprocal_rank(rank) for rank in ranks]
@@ -198,6 +217,20 @@ def _too_few(found: dict[str, Any]) -> str:
     return f" of {n} papers, too few to be sure" if n < metrics.LEAST_PAPERS else ""
 
 
+def _refusal_sentences(found: dict[str, Any]) -> list[str]:
+    if not found:
+        return []
+    right, wrong = found["unanswerable"], found["answerable"]
+    if not right["n"]:
+        return ["No test question is without an answer, so whether the student refuses what it should is not known."]
+    said = f"Of questions without an answer the student refuses {_share(right)}"
+    return [f"{said}, of those with one, wrongly, {_share(wrong)}." if wrong["n"] else f"{said}."]
+
+
+def _share(found: dict[str, Any]) -> str:
+    return f"{found['mean']:.0%} (n={found['n']})"
+
+
 def _control_sentence(name: str, found: dict[str, Any]) -> str:
     plain = name.replace("_", " ")
     loss = found.get("retrieval", {}).get("answer_loss", {"diff": None})
@@ -212,6 +245,13 @@ def _systems_table(systems: dict[str, Any]) -> list[str]:
     for system, modes in systems.items():
         for mode, cell in modes.items():
             lines.append(f"| {system} | {mode} | " + " | ".join(_shown(cell[name]) for name in METRICS) + " |")
+    return lines
+
+
+def _refusals_table(refusals: dict[str, Any]) -> list[str]:
+    lines = ["| system | refused of those without an answer | refused of those with one |", "|---|---|---|"]
+    for system, found in refusals.items():
+        lines.append(f"| {system} | {_shown(found['unanswerable'])} | {_shown(found['answerable'])} |")
     return lines
 
 

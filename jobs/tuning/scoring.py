@@ -36,11 +36,15 @@ class Asked:
     answer: str
     chunk_ids: tuple[str, ...]
     found: tuple[prompts.PassageText, ...]
+    is_answerable: bool = True
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What one system made of one question. NaN and None: not measured for this row."""
+    """What one system made of one question. NaN and None: not measured for this row.
+
+    Of a question without an answer only the answer is kept: whether it was refused is another measure than overlap.
+    """
 
     qa_id: str
     paper_id: str
@@ -50,6 +54,12 @@ class Scored:
     token_f1: float
     rouge_l: float
     answer: str | None
+    is_answerable: bool = True
+
+    @property
+    def is_refused_01(self) -> float:
+        """1 for a refusal; NaN where nothing was said."""
+        return NAN if self.answer is None else float(prompts.is_refusal(self.answer))
 
 
 def in_order(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -67,11 +77,16 @@ def ask_searcher(pairs: Sequence[dict[str, Any]], shelf: Shelf, n_passages: int)
     asked = []
     for pair in pairs:
         found = shelf.searcher.search(pair["question"], n_passages).passages if shelf.searcher else ()
-        texts = tuple(shelf.passage(passage.chunk_id) for passage in found)
-        asked.append(
-            Asked(pair["qa_id"], pair["paper_id"], pair["question"], _expected(pair), tuple(pair["chunk_ids"]), texts)
-        )
+        asked.append(_asked(pair, tuple(shelf.passage(passage.chunk_id) for passage in found)))
     return asked
+
+
+def _asked(pair: dict[str, Any], found: tuple[prompts.PassageText, ...]) -> Asked:
+    is_answerable: bool = pair["is_answerable"]
+    answer = pair["answer"] if is_answerable else prompts.REFUSAL
+    return Asked(
+        pair["qa_id"], pair["paper_id"], pair["question"], answer, tuple(pair["chunk_ids"]), found, is_answerable
+    )
 
 
 def retrieval_ranks(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> dict[str, list[int | None]]:
@@ -94,14 +109,9 @@ def quoted_answers(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> list[Scored
     for pair in pairs if shelf.searcher else ():
         found = shelf.searcher.search(pair["question"])  # type: ignore[union-attr]  # there is one, or no pair
         quoted = answer_quoted(pair["question"], found)
-        row = Asked(pair["qa_id"], pair["paper_id"], pair["question"], _expected(pair), (), ())
-        scored.append(_scored(QUOTED, row, NAN, quoted.text if quoted.supported else prompts.REFUSAL))
+        said = quoted.text if quoted.supported else prompts.REFUSAL
+        scored.append(_scored(QUOTED, _asked(pair, ()), NAN, said))
     return scored
-
-
-def _expected(pair: dict[str, Any]) -> str:
-    answer: str = pair["answer"] if pair["is_answerable"] else prompts.REFUSAL
-    return answer
 
 
 def prompt_of(asked: Asked, mode: str, passage_chars: int, question: str | None = None) -> Messages:
@@ -153,8 +163,12 @@ QUOTED = Pass("quoted", "retrieval", with_adapter=False)
 
 
 def run_pass(student: Student, one: Pass, rows: Sequence[Asked], limits: Limits) -> list[Scored]:
-    """Losses of the expected answers, and for the first rows the answers themselves with their overlaps."""
-    rows = rows[: max(limits.loss_rows, limits.generated_rows)]
+    """Losses of the expected answers, and for the first rows the answers themselves with their overlaps.
+
+    Questions without an answer are only asked where there are passages to find none in, and all of them.
+    """
+    impossible = [row for row in rows if not row.is_answerable and one.mode == "retrieval" and one.has_answers]
+    rows = [row for row in rows if row.is_answerable][: max(limits.loss_rows, limits.generated_rows)]
     questions = wrong_questions(rows) if one.is_wrong_question else [row.question for row in rows]
     asked = [
         (prompt_of(row, one.mode, limits.passage_chars, question), row.answer)
@@ -163,12 +177,13 @@ def run_pass(student: Student, one: Pass, rows: Sequence[Asked], limits: Limits)
     ]
     found = iter(student.answer_losses(asked[: limits.loss_rows], with_adapter=one.with_adapter))
     losses = [NAN if question is None else next(found, NAN) for question in questions]
-    n_generated = limits.generated_rows if one.has_answers else 0
-    said = student.generate_batch(
-        [messages for messages, _ in asked[:n_generated]], limits.answer_tokens, with_adapter=one.with_adapter
-    )
-    answers: list[str | None] = [*said, *[None] * (len(rows) - len(said))]
-    return [_scored(one, row, loss, answer) for row, loss, answer in zip(rows, losses, answers, strict=True)]
+    generated = [messages for messages, _ in asked[: limits.generated_rows if one.has_answers else 0]]
+    refusable = [prompt_of(row, one.mode, limits.passage_chars) for row in impossible]
+    said = student.generate_batch([*generated, *refusable], limits.answer_tokens, with_adapter=one.with_adapter)
+    answers: list[str | None] = [*said[: len(generated)], *[None] * (len(rows) - len(generated))]
+    scored = [_scored(one, row, loss, answer) for row, loss, answer in zip(rows, losses, answers, strict=True)]
+    refusals = zip(impossible, said[len(generated) :], strict=True)
+    return [*scored, *(_scored(one, row, NAN, answer) for row, answer in refusals)]
 
 
 def _scored(one: Pass, row: Asked, loss: float, answer: str | None) -> Scored:
@@ -178,9 +193,10 @@ def _scored(one: Pass, row: Asked, loss: float, answer: str | None) -> Scored:
         one.system,
         one.mode,
         loss,
-        NAN if answer is None else metrics.token_f1(answer, row.answer),
-        NAN if answer is None else metrics.rouge_l(answer, row.answer),
+        NAN if answer is None or not row.is_answerable else metrics.token_f1(answer, row.answer),
+        NAN if answer is None or not row.is_answerable else metrics.rouge_l(answer, row.answer),
         answer,
+        row.is_answerable,
     )
 
 

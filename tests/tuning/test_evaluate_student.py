@@ -78,6 +78,24 @@ def test_retrieval_is_measured_on_all_test_pairs(measured: Lake) -> None:
     assert found["hybrid"]["recall_at_5"]["mean"] == 1.0
 
 
+def test_questions_without_an_answer_are_asked_of_every_system_that_has_passages(measured: Lake) -> None:
+    number = next(n for n in range(house.N_PAPERS) if house.paper_id(n) in house.papers_of("test"))
+    pairs = [pair for i in range(house.N_PAPERS) for pair in house.pairs_of(i)]
+    impossible = house.pair(number, 9, f"Which awards has {house.name_of(number)} won?", "", is_answerable=False)
+    house.publish(measured, "qa", "all", [*pairs, impossible])
+    house.make(measured, "evaluate_student", **QUICK)
+    made = report_of(measured)
+    assert {name: found["unanswerable"]["n"] for name, found in made["refusals"].items()} == {
+        "base": 1,
+        "student": 1,
+        "quoted": 1,
+    }
+    assert made["refusals"]["student"]["answerable"]["n"] == QUICK["generated_rows"]
+    assert made["systems"]["student"]["retrieval"]["token_f1"]["n"] == QUICK["generated_rows"]
+    rows = [row for row in report_part(measured).table().to_pylist() if not row["is_answerable"]]
+    assert {(row["qa_id"], row["mode"], row["token_f1"]) for row in rows} == {(impossible["qa_id"], "retrieval", None)}
+
+
 def test_every_scored_row_is_of_a_test_paper(measured: Lake) -> None:
     rows = report_part(measured).table().to_pylist()
     assert rows

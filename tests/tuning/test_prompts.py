@@ -28,6 +28,14 @@ def test_passages_are_numbered_with_title_and_section() -> None:
     assert prompts.REFUSAL in text
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_refusal"),
+    [(prompts.REFUSAL, True), (f"{prompts.REFUSAL[:-1]} [1].", True), ("Seven. [1]", False), ("", False)],
+)
+def test_refusal_is_known_by_its_words(answer: str, is_refusal: bool) -> None:
+    assert prompts.is_refusal(answer) == is_refusal
+
+
 def test_closed_book_shows_the_question_alone() -> None:
     text = content("What tips?")
     assert "passage" not in text

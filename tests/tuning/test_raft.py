@@ -59,6 +59,15 @@ def test_unanswerable_pair_is_refused_beside_its_own_passage(shelf: Shelf) -> No
     assert unanswerable["chunk_ids"][0] in made.chunk_ids
 
 
+def test_pair_of_two_passages_is_shown_both_and_cites_both(shelf: Shelf) -> None:
+    chunk_ids = [house.pairs_of(number)[0]["chunk_ids"][0] for number in (0, 1)]
+    both = house.pair(0, 8, "What do both say?", "They say this.", chunk_ids=chunk_ids)
+    (one,) = examples(shelf, Mix(n_distractors=1, refusal_01=0.0, closed_book_01=0.0, seed=0), [both])
+    assert set(one.own) == set(chunk_ids) < set(one.chunk_ids)
+    _, answer = raft.messages_of(one, shelf, 200)
+    assert answer == "They say this. " + " ".join(f"[{n}]" for n, it in enumerate(one.chunk_ids, 1) if it in one.own)
+
+
 def test_order_and_content_follow_from_the_seed_alone(shelf: Shelf) -> None:
     backwards = train_pairs()[::-1]
     assert examples(shelf, pairs=backwards) == examples(shelf)

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.core.definition import Definition
 from jobs.core.errors import ContractError
-from jobs.tuning import gate, report
+from jobs.tuning import gate, prompts, report
 from jobs.tuning.scoring import NAN, Scored
 from tests.tuning.tuning_house import papers_of
 
@@ -154,6 +154,42 @@ def test_refused_student_does_not_answer_however_good_its_words_are() -> None:
 
 def test_quoted_sentences_never_measured_stay_the_chat() -> None:
     assert judged(BASE, GOOD, WRONG)["answers_by"] == "quoted"
+
+
+REFUSAL = f"{prompts.REFUSAL} [1]"
+
+
+def said(system: str, answers: list[str], *, is_answerable: bool) -> list[Scored]:
+    return [
+        Scored(f"{is_answerable}{i}", f"p{i}", system, "retrieval", NAN, NAN, NAN, answer, is_answerable)
+        for i, answer in enumerate(answers)
+    ]
+
+
+def test_refusals_are_counted_among_questions_without_and_with_an_answer() -> None:
+    made = report_of(
+        said("student", [REFUSAL, REFUSAL, "Seven.", REFUSAL], is_answerable=False),
+        said("student", ["Seven.", REFUSAL], is_answerable=True),
+    )
+    found = made["refusals"]["student"]
+    assert (found["unanswerable"]["mean"], found["unanswerable"]["n"]) == (0.75, 4)
+    assert (found["answerable"]["mean"], found["answerable"]["n"]) == (0.5, 2)
+
+
+def test_questions_without_an_answer_are_in_no_other_measure() -> None:
+    rows = said("student", [REFUSAL] * 4, is_answerable=False)
+    assert report_of(BASE, GOOD, WRONG, rows)["systems"] == report_of(BASE, GOOD, WRONG)["systems"]
+    assert report_of(BASE, GOOD, WRONG, rows)["paired"] == report_of(BASE, GOOD, WRONG)["paired"]
+
+
+def test_report_says_how_often_the_student_refuses_rightly_and_wrongly() -> None:
+    text = markdown(BASE, GOOD, WRONG, said("student", [REFUSAL, "Seven."], is_answerable=False))
+    assert "Of questions without an answer the student refuses 50% (n=2), of those with one, wrongly, 0% (n=8)." in text
+    assert "| student | 0.500 [" in text
+
+
+def test_report_says_so_where_no_question_is_without_an_answer() -> None:
+    assert "No test question is without an answer" in markdown(BASE, GOOD, WRONG)
 
 
 def test_page_shows_the_text_and_the_plot_and_runs_nothing_of_theirs() -> None:
