@@ -43,8 +43,9 @@ configs:
 # {name}: questions and answers from arXiv papers
 
 {n_rows} pairs of {n_papers} papers{categories}, written by a teacher from passages of the papers and kept by checks:
-the evidence is a sentence of the passage, question and answer stand alone, none is asked twice. Split by paper: no
-paper is in two splits.
+the evidence is a sentence of each passage, question and answer stand alone, none is asked twice. {n_unanswerable} have
+no answer in the papers (`is_answerable` is false): there the right answer is the refusal. Split by paper: no paper is
+in two splits.
 
 | split | pairs | papers |
 |---|--:|--:|
@@ -60,8 +61,8 @@ paper is in two splits.
 
 - `data/*.parquet`: every column. `context` is the passage; it is null where the paper's licence does not permit passing
   it on, and `evidence` is a quote of at most {quote_chars} characters there as everywhere.
-- `chat/*.jsonl`: `{{"messages": [user, assistant]}}`, without passages.
-- `{plain_file}`: the pairs of the train split as a plain list of question and answer.
+- `chat/*.jsonl`: `{{"messages": [user, assistant]}}`, without passages and so without refusals.
+- `{plain_file}`: the same of the train split as a plain list of question and answer.
 
 Written by {teachers}; prompts {prompts}. Made from qa {qa_key} of the lake `{name}`. Pairs of the test split are for
 measuring: do not train on them. The papers are their authors'; `url` leads to each at arXiv.
@@ -153,8 +154,11 @@ def _write(folder: Path, rows: Sequence[Row], lake: Lake, qa: Part) -> None:
     for name in SPLITS:
         found = [row for row in rows if row["split"] == name]
         _write_parquet(folder / "data" / f"{name}.parquet", found)
-        _write_text(folder / "chat" / f"{name}.jsonl", "".join(f"{json.dumps(_chat(row))}\n" for row in found))
-    plain = [{"question": row["question"], "answer": row["answer"]} for row in rows if row["split"] == "train"]
+        # A refusal is right beside its passages: alone it would teach that nothing is known.
+        chats = "".join(f"{json.dumps(_chat(row))}\n" for row in found if row["is_answerable"])
+        _write_text(folder / "chat" / f"{name}.jsonl", chats)
+    train = [row for row in rows if row["split"] == "train" and row["is_answerable"]]
+    plain = [{"question": row["question"], "answer": row["answer"]} for row in train]
     _write_text(folder / PLAIN_FILE, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
     _write_text(folder / "README.md", card(rows, lake, qa))
 
@@ -197,6 +201,7 @@ def card(rows: Sequence[Row], lake: Lake, qa: Part) -> str:
         name=lake.lake_file.name,
         n_rows=len(rows),
         n_papers=_n_papers(rows),
+        n_unanswerable=sum(not row["is_answerable"] for row in rows) or "None",
         categories=f" in {' '.join(lake.definition.categories)}" if lake.definition.categories else "",
         data_files="\n".join(f"  - split: {name}\n    path: data/{name}.parquet" for name in SPLITS),
         splits=_lines((name, len(found), _n_papers(found)) for name in SPLITS for found in [_of(rows, name)]),

@@ -98,6 +98,18 @@ def test_chats_have_a_turn_each(lake: Lake, tmp_path: Path) -> None:
     assert [one["role"] for one in json.loads(lines[0])["messages"]] == ["user", "assistant"]
 
 
+def test_refusal_leaves_with_its_passage_alone(tmp_path: Path) -> None:
+    lake = house.build_house(tmp_path / "lake", N_PAPERS)
+    train = next(n for n in range(N_PAPERS) if house.paper_id(n) in house.papers_of("train"))
+    impossible = house.pair(train, 9, "Which awards has it won?", "No.", is_answerable=False, evidence=[])
+    house.publish(lake, "qa", "all", [*house.pairs_of(train), impossible])
+    export_dataset.export(lake, tmp_path / "out")
+    assert [row["question"] for row in rows(tmp_path / "out") if not row["is_answerable"]] == [impossible["question"]]
+    written = [path.read_text() for path in (tmp_path / "out").rglob("*.json*")]
+    assert not any(impossible["question"] in text for text in written)
+    assert "1 have\nno answer in the papers" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.usefixtures("licensed")
 def test_card_counts_what_is_there(lake: Lake, tmp_path: Path) -> None:
     export_dataset.export(lake, tmp_path / "out")
