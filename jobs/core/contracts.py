@@ -125,13 +125,13 @@ FIELDS: dict[str, Field] = {
     # embeddings
     "vector": Field("list<float>", "embedding of the chunk, unit norm"),
     # drafts, qa
-    "qa_id": Field("string", "hash of (text_hash, prompt hash, teacher, type) and the pair's number"),
+    "qa_id": Field("string", "hash of (text_hash or, of two chunks, of both; prompt hash, teacher, type), 0"),
     "chunk_ids": Field("list<string>", "chunks that the answer rests on"),
     "question": Field("string", "question, understandable without the paper"),
     "answer": Field("string", "answer"),
-    "evidence": Field("list<string>", "one verbatim quote a chunk, blanks apart"),
-    "question_type": Field("string", "definition, method, result …"),
-    "is_answerable": Field("bool", "False: the right answer is that the passage does not say"),
+    "evidence": Field("list<string>", "one verbatim quote a chunk, blanks apart; none if not answerable"),
+    "question_type": Field("string", "as the prompts file names it: definition, method, result …"),
+    "is_answerable": Field("bool", "False: no passage says it, the answer is the refusal"),
     "teacher": Field("string", "who wrote the pair: a name with its revision"),
     "prompt_version": Field("string", "name and hash of the prompt"),
     "split": Field("string", "train, validation or test, by paper"),

@@ -71,7 +71,7 @@ class Config:
     reask: bool = setting(False, "ask again what another prompt or teacher was asked")
     teacher_batch: int = setting(8, "pairs asked for at once; what a kill may cost")
     teacher_concurrency: int = setting(8, "requests to a server at the same time")
-    teacher_max_tokens: int = setting(400, "most tokens of a reply", affects_rows=True)
+    teacher_max_tokens: int = setting(700, "most tokens of a reply", affects_rows=True)
     teacher_timeout_s: float = setting(120.0, "seconds that a server may take for one reply")
     teacher_4bit: bool = setting(False, "load the teacher's weights as NF4 (needs a GPU)", affects_rows=True)
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")

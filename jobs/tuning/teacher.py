@@ -78,7 +78,7 @@ class TeacherSettings:
     url: str | None = None
     batch_size: int = 8
     concurrency: int = 8
-    max_new_tokens: int = 400
+    max_new_tokens: int = 700  # the longest reply of two passages that its schema admits
     timeout_s: float = 120.0
     tries: int = 5
     quantize: bool = False

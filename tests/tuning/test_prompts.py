@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.core.stages import STAGES, load
 from jobs.tuning import prompt_file, prompts
 from jobs.tuning.prompts import PassageText
 
@@ -93,6 +94,13 @@ def test_teacher_sees_examples_of_the_form_that_is_enforced(question_type: str) 
         assert list(json.loads(turn["content"])) == list(prompts.FORMS[form].schema["properties"])
     assert FILE.types[question_type].kind in turns[-1]["content"]
     assert turns[-1]["content"].count("Rain fell.") == prompts.FORMS[form].n_passages
+
+
+@pytest.mark.parametrize("form", prompts.FORMS)
+def test_longest_reply_of_a_form_is_not_cut(form: str) -> None:
+    fields = prompts.FORMS[form].schema["properties"]
+    n_chars = len(json.dumps({name: "x" * one["maxLength"] for name, one in fields.items()}))
+    assert n_chars <= load(STAGES["synthesize_qa"]).Config.teacher_max_tokens * prompts.CHARS_PER_TOKEN
 
 
 def test_every_type_has_a_prompt_of_its_own() -> None:
