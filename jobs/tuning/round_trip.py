@@ -24,8 +24,9 @@ ANSWERED_COVERAGE_01 = 0.6
 
 
 def finds_again(searcher: Searcher, query: Query, chunk_ids: Collection[str], k: int) -> bool:
-    """Whether each of the chunks, or a neighbour of it, is among the first `k` by words or by vectors."""
-    found = {passage.chunk_id for mode in MODES for passage in searcher.find(query, k, mode=mode).passages}
+    """Whether each of the chunks, or a neighbour of it, is among the first, `k` a chunk, by words or by vectors."""
+    n = k * len(chunk_ids)
+    found = {passage.chunk_id for mode in MODES for passage in searcher.find(query, n, mode=mode).passages}
     return all(found.intersection(_with_neighbours(chunk_id)) for chunk_id in chunk_ids)
 
 

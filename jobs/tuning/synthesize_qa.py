@@ -28,6 +28,7 @@ from jobs.tuning import preview as previews
 from jobs.tuning.asking import Ask, Chunk
 from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.outcomes import Outcome, RowKey
+from jobs.tuning.prompt_file import PromptFile
 from jobs.tuning.teacher import Teacher, TeacherReply, TeacherSettings, load_teacher
 from jobs.tuning.transformers_teacher import source_of
 from jobs.tuning.window_asks import WindowAsks, request_of
@@ -148,7 +149,7 @@ def preview(config: Config, tasks: list[PartTask], n: int, tell: Callable[[str],
         for ask in there.wanted(there.chunks):
             asks.setdefault(ask.chunks[0].chunk_id, ask)
     requests = [request_of(ask) for ask in list(asks.values())[:n]]
-    file = None if config.teacher == "extractive" else prompt_file.load(config.prompts)
+    file = None if config.teacher == "extractive" else _prompts(config)
     for text in previews.preview(_Source(config).load(), requests, file):
         tell(text)
 
@@ -179,7 +180,7 @@ def _make_shard(config: Config, lake: Lake, attempt: Attempt, source: _Source) -
 
 
 def _window_asks(config: Config, chunks: Part) -> WindowAsks:
-    mix = prompt_file.load(config.prompts).mix(config.question_types)
+    mix = _prompts(config).mix(config.question_types)
     return WindowAsks(chunks.rows(), mix, config.pairs_per_chunk, config.chunks_asked_per_window)
 
 
@@ -276,5 +277,16 @@ def _settings(config: Config) -> TeacherSettings:
         timeout_s=config.teacher_timeout_s,
         quantize=config.teacher_4bit,
         device=config.device,
-        prompts=prompt_file.load(config.prompts),
+        prompts=_prompts(config),
     )
+
+
+def _prompts(config: Config) -> PromptFile:
+    """The prompts that the part's key names. Raises UsageError if their file was changed since the stage began."""
+    file = prompt_file.load(config.prompts)
+    if file.version != config.prompt_version:
+        raise UsageError(
+            f"{prompt_file.path_of(config.prompts)} is {file.version} by now, the stage began with "
+            f"{config.prompt_version}. Expected no change while it runs: start it again, what was answered is kept."
+        )
+    return file

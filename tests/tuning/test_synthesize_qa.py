@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,19 @@ def test_changed_weight_asks_only_what_it_adds(lake: Lake, tmp_path: Path) -> No
     new = house.asked(lake)[n_asked:]
     assert new
     assert {kind for _, kind in new} == {"method"}
+
+
+def test_prompts_that_change_while_the_stage_runs_end_it(lake: Lake, tmp_path: Path) -> None:
+    prompts = own_prompts(tmp_path, "name: default", "name: mine")
+
+    class Editor(house.Scripted):
+        def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
+            own_prompts(tmp_path, "name: default", "name: yours")
+            return super().write(requests)
+
+    teacher.TEACHERS["editor"] = lambda _settings: Editor(lake.root / house.ASKED_FILE)
+    with pytest.raises(UsageError, match=r"yours@\w+ by now, the stage began with mine@"):
+        house.synthesize(lake, teacher="editor", prompts=prompts, n_shards=2)
 
 
 def test_version_of_the_prompts_cannot_be_given(lake: Lake) -> None:
