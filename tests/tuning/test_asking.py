@@ -79,6 +79,16 @@ def test_words_of_many_passages_tie_none() -> None:
     assert partners.partners(chunk(i, f"models train layers {'abcdefghij'[i] * 4}") for i in range(10)) == {}
 
 
+def test_words_of_every_paper_tie_none() -> None:
+    assert partners.partners(chunk(i, "therefore several different results improve") for i in range(2)) == {}
+
+
+def test_names_with_digits_tie_and_letters_of_formulas_do_not() -> None:
+    names = partners.partners(chunk(i, f"NF4 and BM25 {'abcdefghij'[i] * 5}") for i in range(2))
+    letters = partners.partners(chunk(i, f"x1 y2 abc def {'abcdefghij'[i] * 5}") for i in range(2))
+    assert (len(names), letters) == (1, {})
+
+
 def test_passages_of_two_papers_are_no_partners() -> None:
     assert partners.partners(chunk(0, "gauges tip buckets", f"2401.0000{i}") for i in range(2)) == {}
 
