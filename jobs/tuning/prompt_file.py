@@ -121,6 +121,7 @@ def _read(path: Path, content: bytes) -> PromptFile:
     import yaml
 
     try:
+        _refuse_twins(path, yaml.compose(content, yaml.SafeLoader))
         loaded = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no YAML: {error}. Expected the form of {FOLDER / f'{BUILT_IN}.yaml'}.") from error
@@ -130,6 +131,19 @@ def _read(path: Path, content: bytes) -> PromptFile:
     forms = {key: _wording_of(key, place, types) for key, place in root["forms"].named(FORMS).items()}
     _check_mix(root["types"], types, forms)
     return PromptFile(name, forms, types)
+
+
+def _refuse_twins(path: Path, node: Any) -> None:
+    """Raise UsageError for a key that a mapping has twice: YAML takes the last without a word."""
+    pairs = node.value if node is not None and node.id == "mapping" else ()
+    for place, (key, inner) in enumerate(pairs):
+        if key.value in [other.value for other, _ in pairs[:place]]:
+            raise UsageError(
+                f"{path}: line {key.start_mark.line + 1} has the key {key.value!r} again. Expected it once."
+            )
+        _refuse_twins(path, inner)
+    for inner in node.value if node is not None and node.id == "sequence" else ():
+        _refuse_twins(path, inner)
 
 
 @dataclass(frozen=True)

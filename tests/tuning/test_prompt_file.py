@@ -87,6 +87,13 @@ def test_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
         prompt_file.load(str(tmp_path / "own.yaml"))
 
 
+def test_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    text = BUILT_IN.read_text().replace("  result:\n", "  method:\n")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"line \d+ has the key 'method' again"):
+        prompt_file.load(str(tmp_path / "own.yaml"))
+
+
 @pytest.mark.parametrize("name", ["no_such_name", "no/such/file.yaml"])
 def test_missing_file_is_refused_with_what_to_copy(name: str) -> None:
     with pytest.raises(UsageError, match=r"default\.yaml"):
