@@ -65,8 +65,12 @@ class Config:
     chunks_asked_per_window: int = setting(
         0, "chunks of a window that the teacher is asked about, round robin over its papers; 0: all", affects_rows=True
     )
-    prompt_version: str = setting("", "name and hash of the prompts, which pairs carry", affects_rows=True)
-    question_mix: tuple[str, ...] = setting((), "the types asked for, with their weights", affects_rows=True)
+    prompt_version: str = setting(
+        "", "name and hash of the prompts, which pairs carry; follows from `prompts`", affects_rows=True
+    )
+    question_mix: tuple[str, ...] = setting(
+        (), "the types asked for, with their weights; follows from `prompts`", affects_rows=True
+    )
     n_shards: int = setting(1, "shards that a window's chunks are dealt to")
     shard: int = setting(-1, "the shard to make, from 0; -1: all")
     reask: bool = setting(False, "ask again what another prompt or teacher was asked")
