@@ -147,8 +147,9 @@ def _run_passes(
             adapter.file(name)
         with Student.load(base_of(lake, adapter), adapter.folder, precision) as student:
             for one in missing:
-                scoring.keep(folder, one, scoring.run_pass(student, one, asked, limits))
-                log.info("system=%s mode=%s rows=%d", one.system, one.mode, len(asked))
+                scored = scoring.run_pass(student, one, asked, limits)
+                scoring.keep(folder, one, scored)
+                log.info("system=%s mode=%s rows=%d", one.system, one.mode, len(scored))
     return [row for one in passes for row in scoring.read_kept(folder, one) or []]
 
 
