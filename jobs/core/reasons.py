@@ -121,6 +121,7 @@ QA_REASONS = {
     "near_duplicate": Reason("another pair of the same split asks nearly the same question"),
     "not_found_again": Reason("the question does not lead back to its passage, so it is too vague to train on"),
     "answered_after_all": Reason("it is meant to have no answer, but what is found for it seems to answer it"),
+    "off_subject": Reason("it is meant to have no answer, and no word of it stands in its passage"),
     "too_many_unanswerable": Reason("its split has as many questions without answer as `max_unanswerable_01` allows"),
     "one_passage_suffices": Reason("it is meant to need two passages, but one of them has every word of the answer"),
     "reviewed_out": Reason("a reviewer dropped it"),

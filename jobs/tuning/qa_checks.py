@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from jobs.core.contracts import DATASETS
 from jobs.retrieval.sentences import word_set
+from jobs.retrieval.words import words_of
 from jobs.tuning.instructions import gives_instructions
 
 QUESTION_WORDS = (3, 40)
@@ -119,6 +120,13 @@ def check_standalone(qa: QA) -> str | None:
     return None
 
 
+def check_subject(qa: QA) -> str | None:
+    """A question without answer is about its passage: no quote says so, and a weak teacher repeats its example."""
+    if qa.is_answerable or set(words_of(qa.question)) & set(words_of(qa.chunk_text)):
+        return None
+    return "off_subject"
+
+
 def check_answer_adds(qa: QA) -> str | None:
     """The answer says more than its question."""
     added = meaningful_words(qa.answer) - meaningful_words(qa.question)
@@ -138,6 +146,7 @@ CHECKS: tuple[Callable[[QA], str | None], ...] = (
     check_lengths,
     check_prose,
     check_standalone,
+    check_subject,
     check_answer_adds,
 )
 

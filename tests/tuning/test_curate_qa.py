@@ -123,7 +123,7 @@ def test_each_planted_pair_is_refused_for_its_reason_and_the_good_one_kept(tmp_p
 def test_every_declared_reason_is_planted_somewhere() -> None:
     elsewhere = {
         *("not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak", "not_found_again", "reviewed_out"),
-        *("answered_after_all", "too_many_unanswerable", "one_passage_suffices"),
+        *("answered_after_all", "too_many_unanswerable", "one_passage_suffices", "off_subject"),
     }
     assert set(DATASETS["qa"].reasons) == set(PLANTED) | elsewhere
 
@@ -220,6 +220,13 @@ def test_question_that_a_passage_answers_is_not_unanswerable(tmp_path: Path, pla
     part = curate(rewritten(tmp_path, 9, claimed), near_duplicate_cosine=1.0)
     assert part.manifest.counts.dropped == {"answered_after_all": 1}
     assert all(row["is_answerable"] for row in part.rows())
+
+
+def test_unanswerable_question_about_something_else_is_refused(tmp_path: Path) -> None:
+    """A weak teacher repeats the question of its example."""
+    other = "How often must a rain gauge be calibrated?"
+    part = curate(rewritten(tmp_path, 9, lambda rows: [without_answer(rows[0], other)]))
+    assert part.manifest.counts.dropped == {"off_subject": 1}
 
 
 @pytest.mark.parametrize(("most_01", "n_kept"), [(0.1, 1), (0.3, 5), (0.0, 0)])

@@ -176,7 +176,7 @@ def test_unanswerable_question_is_about_a_thing_of_the_passage_and_has_the_refus
 
 def test_every_unanswerable_question_stands_alone() -> None:
     for question, _ in unasked.ASPECTS:
-        asked = QA(question.format(name="XR7"), REFUSAL, "", "", is_answerable=False)
+        asked = QA(question.format(name="XR7"), REFUSAL, "", "XR7 stores rows.", is_answerable=False)
         assert first_reason(asked) is None, question
 
 
