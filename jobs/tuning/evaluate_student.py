@@ -46,7 +46,7 @@ class Config:
     )
     generated_rows: int = setting(4, "test questions that each system answers, in each mode", affects_rows=True)
     refusal_rows: int = setting(
-        2, "test questions without an answer that each system is asked, with retrieval", affects_rows=True
+        1, "test questions without an answer that each system is asked, with retrieval", affects_rows=True
     )
     answer_tokens: int = setting(40, "tokens of an answer at most", affects_rows=True)
     passages_read: int = setting(2, "passages in the prompt of a question", affects_rows=True)
