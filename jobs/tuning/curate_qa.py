@@ -178,8 +178,15 @@ def _reason(row: Row, known: _Passages) -> str | None:
 
 
 def _kept(rows: Sequence[Row], reasons: dict[str, str], decisions: reviews.Decisions) -> list[Asked]:
+    """The pairs that nothing refused yet; a refusal is the same for all and tells nothing apart."""
     return [
-        Asked(row["qa_id"], row["question"], row["split"], row["qa_id"] in decisions, row["answer"])
+        Asked(
+            row["qa_id"],
+            row["question"],
+            row["split"],
+            row["qa_id"] in decisions,
+            row["answer"] if row["is_answerable"] else "",
+        )
         for row in rows
         if row["qa_id"] not in reasons
     ]
