@@ -26,8 +26,11 @@ TRAINED_ON = 64  # vectors a cell that its centre is found from; more changed no
 FOUND_01 = 0.99  # of the nearest ten that the candidates must hold, on the mean over sampled questions
 N_SAMPLED = 256
 N_CANDIDATES = 100
-# A question lies beside the passages, not on one: as far as this noise moves a vector of length 1.
-QUESTION_NOISE = 0.7
+# A question lies beside the passages, not on one: this noise on a vector of length 1 leaves the nearest passage as near
+# (cosine 0.58) as people's questions have it (0.55). Those still find less, .97 of their nearest ten where noisy
+# passages find .99 (161 questions, 2,587 passages of 29 real papers, 203 cells): so twice as many are looked into.
+QUESTION_NOISE = 1.4
+MARGIN = 2
 FEW_01 = 0.25  # of all rows: to compare so few allowed ones is as cheap as to look into many cells
 
 
@@ -70,7 +73,7 @@ def _cells(matrix: np.ndarray) -> Any:
 
 
 def _choose_probes(cells: Any, flat: Any, matrix: np.ndarray) -> float:
-    """Look into as few cells as find FOUND_01 of the nearest ten; the share found is returned."""
+    """Look into MARGIN times as many cells as find FOUND_01 of the nearest ten; the share then found is returned."""
     import numpy as np
 
     random = np.random.default_rng(1)
@@ -79,13 +82,16 @@ def _choose_probes(cells: Any, flat: Any, matrix: np.ndarray) -> float:
     asked = (matrix[rows] + noise).astype(np.float32)
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
     nearest = flat.search(asked, 10)[1]
-    found = 0.0
-    cells.nprobe = 4
-    while found < FOUND_01 and cells.nprobe < cells.nlist:
-        cells.nprobe = min(2 * cells.nprobe, cells.nlist)
+
+    def found_01(n_probes: int) -> float:
+        cells.nprobe = min(n_probes, cells.nlist)
         candidates = cells.search(asked, N_CANDIDATES)[1]
-        found = float(np.mean([np.isin(best, some).mean() for best, some in zip(nearest, candidates, strict=True)]))
-    return found
+        return float(np.mean([np.isin(best, some).mean() for best, some in zip(nearest, candidates, strict=True)]))
+
+    n_probes = 8
+    while found_01(n_probes) < FOUND_01 and n_probes < cells.nlist:
+        n_probes *= 2
+    return found_01(MARGIN * n_probes)
 
 
 class VectorIndex:
