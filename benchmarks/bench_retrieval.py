@@ -29,6 +29,7 @@ QUESTIONS = REPOSITORY / "tests" / "retrieval" / "real_questions.jsonl"
 CATEGORIES = "cs.LG cs.CL stat.ML cs.CV hep-ph hep-th math.NT math.CO quant-ph cs.DS cs.PL cs.SE"
 K = 10
 N_RESAMPLES = 2000
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 SETTINGS = ("open", "titled", "inside")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -79,7 +80,8 @@ def main() -> int:
             print(f"{options.lake} has no index", file=sys.stderr)
             return 66
         questions = [one for one in read_questions() if options.half in (one.half, "both")]
-        figures = measure(Searcher.open(part), questions)
+        searcher = Searcher.open(part)
+        figures = measure(searcher, questions) | {"refusal": refusals(searcher, questions)}
     counts = {"half": options.half, "questions": len(questions), "papers": len({one.paper_id for one in questions})}
     write_result("retrieval", counts | figures)
     return 0
@@ -124,6 +126,19 @@ def measure(searcher: Searcher, questions: Sequence[Question]) -> dict[str, dict
             more = (at["hybrid"][:, column] < k).astype(float) - (at[other][:, column] < k)
             figures[setting][f"hybrid_minus_{other}_at_{k}"] = with_interval(more, samples)
     return figures
+
+
+def refusals(searcher: Searcher, questions: Sequence[Question]) -> dict[str, object]:
+    """What refusing by `support_01` costs and gains: each question, and the same with its paper taken out.
+
+    At each threshold the share of questions refused wrongly, then of those whose paper is out; another paper may answer
+    some of these. The area under the curve is the chance that the first has the higher support.
+    """
+    there = np.array([searcher.search(one.question).support_01 for one in questions])
+    out = np.array([searcher.search(one.question, without=[one.paper_id]).support_01 for one in questions])
+    area = (there[:, None] > out).mean() + 0.5 * (there[:, None] == out).mean()
+    curve = {f"below_{at}": f"{(there < at).mean():.2f} {(out < at).mean():.2f}" for at in THRESHOLDS}
+    return {"area": float(area), **curve}
 
 
 def rank(searcher: Searcher, titles: dict[str, str], one: Question, setting: str, mode: str) -> tuple[float, float]:
