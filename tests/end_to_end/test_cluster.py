@@ -12,7 +12,7 @@ from tests.end_to_end.spark_cluster import standalone
 from tests.end_to_end.stages_by_shell import command, environment, jobs, keys, leftovers
 from tests.soaking import only_soaked
 
-pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.slow, only_soaked("a cluster of three JVMs")]
 
 WEEK = "2024-01-01_2024-01-08"
 
@@ -23,7 +23,6 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@only_soaked("two walks of the five stages")
 def test_cluster_makes_the_parts_of_one_machine(master: str, tmp_path: Path) -> None:
     lakes = {}
     for name, spark in (("cluster", master), ("machine", "local[*]")):

@@ -149,6 +149,7 @@ def test_zip_of_one_week_makes_the_same_papers_as_the_bulk_run(sample_lake: Path
     assert (alone["rows"], alone["key"], alone["digest"]) == (bulk["rows"], bulk["key"], bulk["digest"])
 
 
+@ONLY_SOAKED  # the rule is tested stage by stage
 def test_one_new_paper_costs_one_paper(sample_lake: Path, tmp_path: Path) -> None:
     """The week of the new paper is made again, and in it only the new PDF is read; other weeks stand."""
     lake = shutil.copytree(sample_lake, tmp_path / "lake")
@@ -255,6 +256,7 @@ def test_every_damaged_pdf_ends_as_text_or_with_a_reason(tmp_path: Path) -> None
     assert outcome["korean-with-tables.pdf"] is None
 
 
+@ONLY_SOAKED
 @needs_corpus
 def test_folder_of_pdfs_alone_needs_no_metadata(tmp_path: Path) -> None:
     pdfs = tmp_path / "pdf"
