@@ -22,7 +22,7 @@ CELLS_FILE = "cells.faiss"
 
 # Where a search of all vectors costs about 10 CPU-milliseconds (bench_search, November 2026: 16 for 87,000 of 384).
 EXACT_ROWS = 50_000
-TRAINED_ON = 64  # vectors a cell that its centre is found from; more changed no recall
+TRAINED_ON = 64  # vectors a cell that its centre is found from; FAISS asks for 39 to 256
 FOUND_01 = 0.99  # of the nearest ten that the candidates must hold, on the mean over sampled questions
 N_SAMPLED = 256
 N_CANDIDATES = 100
@@ -31,7 +31,7 @@ N_CANDIDATES = 100
 # passages find .99 (161 questions, 2,587 passages of 29 real papers, 203 cells): so twice as many are looked into.
 QUESTION_NOISE = 1.4
 MARGIN = 2
-FEW_01 = 0.25  # of all rows: to compare so few allowed ones is as cheap as to look into many cells
+FEW_01 = 0.25  # of all rows: so few allowed ones are all compared, for the cells looked into may hold none of them
 
 
 def build(matrix: np.ndarray, folder: Path, exact_rows: int = EXACT_ROWS) -> dict[str, float]:
