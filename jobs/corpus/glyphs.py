@@ -13,12 +13,12 @@ from jobs.corpus.looks import font_kind
 
 UNKNOWN = "\ufffd"
 # Widths of sums and products in font sizes, as cmex10.tfm has them. Others of the font that are as wide are rare: the
-# widest hat and tilde, parts of roots of several lines, coproducts, the largest slashes. Integrals are as wide as common
-# hats, so they stay unknown.
+# widest hat and tilde, parts of roots of several lines, coproducts, the largest slashes. Integrals are as wide as
+# common hats, so they stay unknown.
 _BY_WIDTH = {1.444: "∑", 1.056: "∑", 1.278: "∏", 0.944: "∏"}
 _TOLERANCE = 0.006
-# How far the baseline of the text lies below the origin, in font sizes: as seen on one page each of arXiv:hep-th/9108004
-# (0.82 for roots) and arXiv:2002.08909 (0.95 for displayed sums and products, 0.75 for those in the text).
+# How far the baseline of the text lies below the origin, in font sizes, as seen on a page of arXiv:hep-th/9108004 (0.82
+# for roots) and one of arXiv:2002.08909 (0.95 for displayed sums and products, 0.75 for those in the text: the mean).
 HANGING = {"√": 0.82, "∑": 0.85, "∏": 0.85}
 
 
