@@ -14,6 +14,8 @@ from tests.core import toy
 from tests.core.fake_s3 import FakeS3, Machine
 from tests.soaking import ROUNDS
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs/__main__.py: before torch is loaded
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
