@@ -21,7 +21,7 @@ from jobs.core.errors import ContractError, TryAgainError, UsageError
 from jobs.core.progress import Progress
 from jobs.tuning.bases import Base
 from jobs.tuning.checkpoints import Checkpoints
-from jobs.tuning.loading import Precision, load_quantized
+from jobs.tuning.loading import Precision, expand, load_quantized
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -159,6 +159,8 @@ def _make_trainer(
     disable_caching()
     set_seed(recipe.seed)
     model, tokenizer = load_quantized(base, precision)
+    if precision.device == "cpu" and precision.dtype == "float32":
+        expand(model)
     tokenizer.padding_side = "right"
     if warm_start is not None:
         model = PeftModel.from_pretrained(model, warm_start, is_trainable=True)

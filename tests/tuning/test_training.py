@@ -161,10 +161,20 @@ def test_loss_falls_over_all_rows_without_a_number_of_steps(base: bases.Base, tm
     assert made.losses[-1] < made.losses[0] - 0.3
 
 
-def test_recipe_is_that_of_the_paper(base: bases.Base, tmp_path: Path) -> None:
+def test_cpu_trains_on_plain_layers_as_on_quantized_ones(
+    base: bases.Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = fitting.fit(base, ROWS, RECIPE, CPU, tmp_path / "plain")
+    monkeypatch.setattr(fitting, "expand", lambda _model: None)
+    quantized = fitting.fit(base, ROWS, RECIPE, CPU, tmp_path / "quantized")
+    assert plain.losses == pytest.approx(quantized.losses, abs=0.002)
+
+
+def test_recipe_is_that_of_the_paper(base: bases.Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """NF4 with double quantization, LoRA on every linear layer but the output's, paged Adam, float32 adapter."""
     import torch
 
+    monkeypatch.setattr(fitting, "expand", lambda _model: None)  # as on a GPU
     trainer: Any = fitting._make_trainer(base, ROWS, RECIPE, CPU, tmp_path, None)
     plain = [one for name, one in trainer.model.named_modules() if name.endswith(".base_layer")]
     quantized = [one for one in plain if type(one).__name__ == "Linear4bit"]
