@@ -1,4 +1,4 @@
-"""Sentences of a passage that can be understood alone, each taken apart into subject, verb and the rest.
+"""Sentences that stand alone, taken apart into subject, verb and the rest.
 
 No parser and no model: a list of verbs, and rules about what may stand before one. What they are not sure of they give
 up, so a sentence that is returned is nearly always taken apart rightly.
@@ -7,17 +7,15 @@ up, so a sentence that is returned is nearly always taken apart rightly.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobs.retrieval.sentences import sentences, word_set
+from jobs.retrieval.sentences import word_set
 from jobs.tuning.english import (
     ADVERBS,
     AFTER_VERB,
     ALSO_NOUNS,
     AUXILIARIES,
     NEVER_FIRST,
-    NEVER_FRONTED,
     NEVER_IN_SUBJECT,
     NEVER_OBJECT,
     NOUNS_TOO,
@@ -29,34 +27,7 @@ from jobs.tuning.english import (
     base_form,
 )
 
-# An inline value, as in "k = 60", reads like prose.
-_VALUE = re.compile(r"\b\w+ = [\d.,]+\w*")
-_CITATION = re.compile(r"\s*\[\d+(?:\s*[,–-]\s*\d+)*\]")
-# A sentence that answers a question follows from no other one.
-_LINK = re.compile(
-    r"(?<=[a-z\d)])(?<! but)(?<! not) (?:thus|therefore|hence|also|instead(?! of))(?=[ .;,](?! because))"
-)
-_UNFIT = re.compile(
-    r"[∗∑∏√∈∉≤≥≪≫≈∞∂∇⊤∥⌈⌊¯˜ˆ∝→⇐⇔∩∪•=|{}\\]|\(\d+\)|[.!?]\d|\w{3,}\. [a-z]|“[^”]*$"
-    r"|\b(?:Tables?|Figures?|Fig|Sections?|Listing|Algorithm|Appendix|Chapter|Eqs?|Proposition|Theorem|Lemma)\.? ?[\d(]"
-    r"|\b(?:this|these|such(?! as)|the above|above(?! \d)|below|here|we|our|us|I|my|you|your)\b"
-    r"|\b(?:latter|former|following)\b|\b(?:the|an) example\b|^[^,;:]*\bthen\b"
-    r"|(?-i:\b(?:(?!v)[a-z]\d+|[xyzhw][ijt])\b)",  # d2, yi: letters of a formula that lost its form
-    re.IGNORECASE,
-)
 _NAME_TAIL = re.compile(r"\b(?:and (?:others|colleagues|co-workers|co-authors)|et al)$")
-_ASIDE = re.compile(
-    r"^(?P<subject>[^,;:]{3,70}), (?:which|who|whose|an?|the|or|by|published|introduced|proposed|described)\b"
-    r"[^,;:]{2,140}, (?P<rest>(?!and |or |but |which |who )[^,]+.*)$"
-)
-_FRONTED = re.compile(
-    r"^(?P<front>(?:In|With|For|At|On|From|After|Before|During|If|When|Where|Without|Under|Among|Unlike|To)"
-    r" [^,;:]{3,90}), (?P<main>(?!and |or |but |which |who |when |if )[^,].*)$"
-)
-_EMPTY_FRONT = re.compile(
-    r"^(?:For (?:example|instance)|In (?:contrast|return|addition|turn|fact|other words|short|both)"
-    r"|On the (?:contrary|other hand)|At the same time)\b"
-)
 _LISTED_NAME = re.compile(r"[A-Z][^\W\d_]+(?:-[A-Z][^\W\d_]+)?,")
 _LIST_OF_NAMES = re.compile(
     r"[A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?(?:, [A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?)* and [A-Z][^\W\d_]{2,}(?:-[A-Z]\w+)?"
@@ -64,26 +35,21 @@ _LIST_OF_NAMES = re.compile(
 _COMMON_ENDINGS = tuple(
     word_set("tion tions sion ing ings ment ity ness ance ence ism ics es ers")
 )  # of words that are no names
+_NAME = re.compile(r"[A-Z]|\d[a-z]|[a-z]\d|_")
 _PLACED = re.compile(r"the [a-z]+ (?:in|on|at|under) the [a-z]+$")  # "the code in the string": of which text?
 _ACTIVITIES = (["training"], ["inference"], ["search"], ["retrieval"], ["evaluation"])  # of what?
 _POINTS_BACK = re.compile(r"\b(?:of|before|after) (?:it|them)$")
 _BOTH = re.compile(r"that (?:both|they|neither) (?!of\b)[a-z]+")
+_OF_ITS_TEXT = re.compile(r"the [^A-Z\d]*\b(?:of|in|for|on|from) (?:the|an?) [^A-Z\d]*$")  # "the slit of the device"
+_GERUND = re.compile(r"[A-Z]?[a-z-]+ing (?P<article>an?|the|each|all)?\b")
+_GERUND_NOUNS = word_set(
+    "learning training sampling clustering pooling encoding embedding packing masking scaling pruning caching batching"
+    " decoding indexing parsing reasoning modelling modeling ranking smoothing weighting matching voting boosting"
+    " bagging fine-tuning pre-training tuning processing computing engineering"
+)
+_ADJECTIVE = re.compile(r"[A-Z][a-z-]+(?:al|ic|ive|ous|ary|ble|ed|ful|less)")
 _KNOWN = re.compile(r"the [a-z]+(?: (?:with|by|where|when)\b|[:;]|$)")
-MIN_CHARS, MAX_CHARS = 24, 330
 MAX_SUBJECT_WORDS = 8
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """`raw` is verbatim (blanks apart); `clean` has no citation marks."""
-
-    raw: str
-    clean: str
-
-    @property
-    def answer(self) -> str:
-        """`clean` as it answers a question, without `therefore` and the like: it follows from no sentence before."""
-        return _LINK.sub("", self.clean)
 
 
 @dataclass(frozen=True)
@@ -96,10 +62,15 @@ class Clause:
     is_plural: bool
 
     @property
-    def is_named(self) -> bool:
-        """Whether its subject is more than one common word."""
-        seen = self.subject[1:] if self.is_plural else self.subject  # "Pairs" may be capital because it came first
-        return " " in seen or re.search(r"[A-Z\d-]", seen) is not None
+    def has_name(self) -> bool:
+        """Whether its subject has a name in it: what a paper says of its own parts is only known there."""
+        return _NAME.search(self.subject[1:] if self.is_plural else self.subject) is not None
+
+    @property
+    def is_activity(self) -> bool:
+        """Whether its subject says what is done: `setting the learning rate`."""
+        match = _GERUND.match(self.subject)
+        return match is not None and (match["article"] is not None or self.subject.split()[0] not in _GERUND_NOUNS)
 
     @property
     def has_known_object(self) -> bool:
@@ -119,32 +90,6 @@ class Clause:
         return "do" if self.is_plural else "does"
 
 
-def standalone_sentences(text: str) -> Iterator[Sentence]:
-    """Sentences of running text that point nowhere else: no formula, no pronoun of the text, no `Table 2`."""
-    for raw in sentences(text):
-        clean = _CITATION.sub("", raw)
-        if MIN_CHARS <= len(clean) <= MAX_CHARS and clean.endswith(".") and _is_fit(clean):
-            yield Sentence(raw, clean)
-
-
-def without_aside(sentence: str) -> str:
-    """The sentence without what stands between commas behind its subject: `X, a kind of Y, does Z` -> `X does Z`."""
-    match = _ASIDE.match(sentence)
-    return f"{match['subject']} {match['rest']}" if match else sentence
-
-
-def fronted(sentence: str) -> tuple[str, str]:
-    """What stands before the main clause (empty if nothing does, or it needs its context) and the main clause.
-
-    `With rank 16, LoRA trains …` -> (`With rank 16`, `LoRA trains …`).
-    """
-    match = _FRONTED.match(sentence)
-    if match is None or word_set(match["front"].lower()) & NEVER_FRONTED or _EMPTY_FRONT.match(match["front"]):
-        return "", sentence
-    main = match["main"]
-    return match["front"], main[0].upper() + main[1:]
-
-
 def parse(sentence: str, context: str) -> Clause | None:
     """Subject, verb and rest of a sentence whose subject stands alone; None if in doubt.
 
@@ -154,11 +99,15 @@ def parse(sentence: str, context: str) -> Clause | None:
     place = _verb_place(words)
     if place is None:
         return None
-    subject_words = words[: place - 1] if words[place - 1] in ADVERBS else words[:place]
+    subject_words = words[:place]
+    while subject_words and subject_words[-1] in ADVERBS:
+        subject_words.pop()
     verb, rest = words[place], " ".join(words[place + 1 :])
     rest = re.sub(rf"^(?:{'|'.join(sorted(ADVERBS))}) ", "", rest)
     if not _stands_alone(subject_words):
         return None
+    if len(subject_words) == 1 and verb in ALSO_NOUNS and _ADJECTIVE.fullmatch(subject_words[0]):
+        return None  # "Semi-empirical models of …": the noun passed for a verb
     is_plural = _is_plural(subject_words)
     if not _agrees(verb, is_plural) or not rest or _points_back(rest):
         return None
@@ -180,12 +129,6 @@ def in_question(phrase: str, context: str) -> str:
     return first.lower() + (f" {others}" if others else "") if is_common else phrase
 
 
-def _is_fit(sentence: str) -> bool:
-    sentence = _VALUE.sub("", sentence)
-    is_balanced = all(sentence.count(left) == sentence.count(right) for left, right in ("()", "[]", "“”"))
-    return is_balanced and _UNFIT.search(sentence) is None and len(sentence.split()) <= 50
-
-
 def _verb_place(words: list[str]) -> int | None:
     for place, word in enumerate(words[: MAX_SUBJECT_WORDS + 2]):
         if word.endswith((",", ";", ":")):
@@ -204,6 +147,8 @@ def _verb_place(words: list[str]) -> int | None:
 def _is_verb(words: list[str], place: int) -> bool:
     """Whether a word that may be a verb or a noun is a verb here."""
     verb, after = words[place], words[place + 1]
+    if verb in ALSO_NOUNS and after == "of":  # "polarized emission maps of"
+        return False
     if (after in AFTER_VERB or after[0].isdigit()) and (verb in VERBS or verb.endswith("s")):
         return True
     is_noun = after in VERBS and verb in ALSO_NOUNS  # "XR7 models generate"
@@ -223,7 +168,13 @@ def _is_list_of_names(words: list[str]) -> bool:
 
 def _stands_alone(words: list[str]) -> bool:
     lowered = [word.lower().strip("“”\"'()") for word in words]
-    if not words or len(words) > MAX_SUBJECT_WORDS or lowered[0] in NEVER_FIRST or lowered[-1] in PREPOSITIONS:
+    if (
+        not words
+        or len(words) > MAX_SUBJECT_WORDS
+        or words[1:2] == ["to"]
+        or lowered[0] in NEVER_FIRST
+        or lowered[-1] in PREPOSITIONS
+    ):
         return False
     if _is_list_of_names(words):
         return words[0][0].isupper()
@@ -235,6 +186,12 @@ def _stands_alone(words: list[str]) -> bool:
         return False
     if _PLACED.match(" ".join(lowered)) or lowered in _ACTIVITIES or "The" in words[1:]:
         return False
+    if _OF_ITS_TEXT.match(f"{lowered[0]} {' '.join(words[1:])}") or _is_heading(words):
+        return False
+    if any(_is_symbol(word) for word in words) or (
+        len(lowered[-1]) < 3 and len(words) <= 3
+    ):  # σ, Pa+cpu; a negative RU
+        return False
     if lowered[0].endswith("ly") or (lowered[0] in VERBS and lowered[0] not in NOUNS_TOO):
         return False
     if lowered[0] == "the":
@@ -244,6 +201,17 @@ def _stands_alone(words: list[str]) -> bool:
         return len(words) >= 2
     is_word = words[0][0].isupper() or words[0][0].isdigit() or "." in words[0] or "_" in words[0]
     return is_word and any(len(word) > 2 or word.isupper() for word in words)
+
+
+def _is_symbol(word: str) -> bool:
+    """Whether a word is a part of a formula."""
+    return (len(word) == 1 and not word.isascii()) or re.search(r"\w[+*^/]\w", word) is not None
+
+
+def _is_heading(words: list[str]) -> bool:
+    """Whether the words begin with a heading that ran into its paragraph: many capitals, one word twice."""
+    capitals = [word for word in words if word[:1].isupper()]
+    return len(capitals) >= 4 and len(set(words)) < len(words)
 
 
 def _is_plural(words: list[str]) -> bool:

@@ -68,6 +68,30 @@ NOUNS_TOO = word_set(
     "test search sample rank cost split mask measure overlap process load model note label control form block"
     " record request release schedule trace fine-tune batch query"
 )
+# Verbs after which the sentence says what: "What does a flat index store?"
+OBJECT_VERBS = word_set(
+    "achieve add assign assume avoid build carry combine compare compress compute connect contain contribute convert"
+    " cost count cover create decide deduplicate define delete demand demonstrate derive determine distinguish divide"
+    " drop embed encode ensure estimate evict exploit express extract fetch find fine-tune forbid generate guarantee"
+    " guess hold ignore imply improve include increase insert introduce lack learn lose lower maintain map mask match"
+    " maximise mean measure merge minimise miss mix move need normalise optimise outperform pack parse penalise"
+    " predict preserve prevent produce propose protect prove provide quantize rank recommend reduce reject remember"
+    " remove reorder repair replace report represent require restore retrieve return reveal reward sample save say"
+    " scale search select separate show shrink skip solve sort specify split store teach test track train transform"
+    " translate validate verify waste weigh write yield"
+)
+# What something is for, not what was seen of it: "What does X do?" is no question for "X makes mistakes".
+DEEDS = word_set(
+    "adapt adjust allow answer append apply approximate assign break bring build change check choose clip collect"
+    " combine compile compress compute concatenate convert copy correct cut decode delete detect discard divide drop"
+    " embed enable encode enforce evict examine execute expand extract feed fetch fill flatten freeze fuse guide help"
+    " infer insert interpolate invert keep let link load manage map mask match maximise merge minimise mix move"
+    " multiply normalise operate optimise overwrite pack partition pass pick place pool predict prevent process prune"
+    " push put quantize rank read reconstruct refresh reject remove render reorder repair replace rerank retrieve"
+    " rewrite round run sample save scale search select send separate shrink shuffle simplify skip solve sort speed"
+    " spend split start stop store subtract sum switch tag trace track train transform translate treat truncate turn"
+    " update verify weigh wrap write"
+)
 # What stands alone needs none of these: they point to another sentence.
 NEVER_IN_SUBJECT = word_set(
     "this these those that it they he she we you i our its their his her my your such other others another same"
@@ -76,7 +100,10 @@ NEVER_IN_SUBJECT = word_set(
     " but or nor not no none nothing everything something anything section table figure listing equation note paper"
     " papers chapter author authors result results example examples rest remainder case cases difference answer idea"
     " question point problem difficulty step reason effect choice number consequence aim price task part kind way"
-    " cheap cheaper simpler better later earlier original remaining default reader"
+    " cheap cheaper simpler better later earlier original remaining default reader each every two three four five"
+    " panel panels setup experiment experiments experimental procedure observed obtained different current final"
+    " additional recent resulting proposed initial corresponding existing various certain version versions study"
+    " studies evidence deep plain important very popular aforementioned preceding predicted"
 )
 NEVER_FIRST = word_set(
     "in with for at by on from to after before during as once until under over between within without like unlike"
@@ -87,7 +114,7 @@ NEVER_FIRST = word_set(
 )
 NEVER_FRONTED = word_set("this these those that it they its their them such other another same here one both he she")
 ADVERBS = word_set(
-    "therefore thus also then often usually always never only still hence typically normally again itself"
+    "therefore thus also then often usually always never only still hence typically normally again itself necessarily"
 )
 NUMBERS = word_set("two three four five six seven eight nine ten")
 PREPOSITIONS = word_set("of in on for with from to by at between over under into without per as")

@@ -13,13 +13,16 @@ import json
 from collections.abc import Iterator, Sequence
 
 from jobs.tuning import unasked
-from jobs.tuning.clauses import Clause, Sentence, fronted, parse, standalone_sentences, without_aside
+from jobs.tuning.clauses import Clause, parse
+from jobs.tuning.introductions import Written, abbreviations, introductions
 from jobs.tuning.prompts import ONE_PASSAGE, UNANSWERABLE
 from jobs.tuning.question_rules import BEST_FIRST, RULES, of_sentence
+from jobs.tuning.standalone import Sentence, fronted, standalone_sentences, without_aside
 from jobs.tuning.teacher import TeacherReply, TeacherRequest
 
-REVISION = 3  # grows with every change of a rule
+REVISION = 4  # grows with every change of a rule
 MAX_QUESTION_CHARS = 160
+DEFINITION = "definition"
 
 
 class ExtractiveTeacher:
@@ -43,16 +46,20 @@ def _fields(request: TeacherRequest) -> dict[str, str] | None:
 @functools.lru_cache(maxsize=64)
 def pairs_of(text: str) -> dict[str, dict[str, str]]:
     """The best pair of each type that a passage gives; no sentence and no question is used twice."""
-    found = list(_candidates(text))
-    chosen: dict[str, dict[str, str]] = {}
+    found = [*((DEFINITION, one) for one in introductions(text)), *_candidates(text)]
+    chosen: dict[str, Written] = {}
     used: set[str] = set()
     for question_type in BEST_FIRST:
-        for kind, question, sentence in found:
-            if kind == question_type and not {question, sentence.raw} & used:
-                used |= {question, sentence.raw}
-                chosen[kind] = {"question": question, "answer": sentence.answer, "evidence": sentence.raw}
+        for kind, pair in found:
+            if kind == question_type and not {pair.question, pair.raw} & used:
+                used |= {pair.question, pair.raw}
+                chosen[kind] = pair
                 break
-    return chosen
+    if not chosen and (spelt := next(abbreviations(text), None)):  # the least that a passage teaches
+        chosen[DEFINITION] = spelt
+    return {
+        kind: {"question": pair.question, "answer": pair.answer, "evidence": pair.raw} for kind, pair in chosen.items()
+    }
 
 
 def _reply(pair: dict[str, str] | None) -> TeacherReply:
@@ -70,14 +77,19 @@ def _main_clause(sentence: Sentence, text: str) -> tuple[str, Clause | None]:
     return front, parse(without_aside(main), text)
 
 
-def _candidates(text: str) -> Iterator[tuple[str, str, Sentence]]:
+def _candidates(text: str) -> Iterator[tuple[str, Written]]:
+    """Types and pairs of the sentences that are whole answers."""
     for sentence in standalone_sentences(text):
-        for kind, question in of_sentence(sentence.clean, text):
-            yield kind, question, sentence
-        front, clause = _main_clause(sentence, text)
-        if clause is None:
-            continue
-        for kind, rule in RULES:
-            found = rule(clause)
-            if found is not None and len(found) <= MAX_QUESTION_CHARS:
-                yield kind, f"{front}, {found[0].lower()}{found[1:]}" if front else found, sentence
+        for kind, question in _asked(sentence, text):
+            if len(question) <= MAX_QUESTION_CHARS:
+                yield kind, Written(question, sentence.answer, sentence.raw)
+
+
+def _asked(sentence: Sentence, text: str) -> Iterator[tuple[str, str]]:
+    yield from of_sentence(sentence.clean, text)
+    front, clause = _main_clause(sentence, text)
+    if clause is None:
+        return
+    for kind, rule in RULES:
+        if (question := rule(clause)) is not None:
+            yield kind, f"{front}, {question[0].lower()}{question[1:]}" if front else question

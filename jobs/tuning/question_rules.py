@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from jobs.retrieval.sentences import word_set
 from jobs.tuning.clauses import Clause, in_question, parse
-from jobs.tuning.english import AUXILIARIES, VERBS, is_participle
+from jobs.tuning.english import AUXILIARIES, DEEDS, OBJECT_VERBS, VERBS, is_participle
 
 Rule = Callable[[Clause], str | None]
 
@@ -29,47 +29,38 @@ _THAN = re.compile(
 )
 _VAGUE = re.compile(
     r"\b(?:that|those|it|them|one|ones|they|any|others?|all|usual|before|half|about|necessary|needed|expected|first"
-    r"|second)\b|\d|^\W*\w{1,2}$"
+    r"|second|two|three|four|five)\b|\d|^\W*\w{1,2}$|^(?:in|for|on|at|by|with|from|to)\b|\binteract"
 )
 _BECAUSE = re.compile(r"^(?P<what>[^,;:]+?)(?:,? because|, since) (?P<reason>.+)$")
 _NOT_A_REASON = re.compile(r"\b(?:not|only|just|precisely|mainly|partly|simply|than|and|or)$")
 _WHEN = re.compile(r"^(?P<what>[^,;:]+?) (?:only )?(?:if|when|unless) (?P<condition>[^;:]+)$")
-_NO_STATE = re.compile(r"^(?:the|an?) |\b(?:even|as|than|even if)$")  # "is the time when", "is as good as when"
+_NO_STATE = re.compile(r"^(?:the|an?|that)\b|\b(?:even|as|than|even if)$")  # "is the time when", "is as good as when"
 _BY_DOING = re.compile(r"^(?P<what>[^,;:]{4,90}?) by (?:[a-z-]+ing)\b")
 _APPOSITIVE = re.compile(
     r"^(?P<what>(?:(?:The|An?) )?[A-Z0-9][\w-]*(?: [\w()-]+){0,4}), "
     r"(?P<done>published|introduced|proposed|invented|described) by (?=[A-Z])"
 )
 _REPORTED = re.compile(
-    r"^(?P<who>[A-Z][\w’'-]+(?:,? (?:and |[A-Z])[\w’'-]+){0,3}) "
+    r"^(?P<who>(?!In\b|On\b|As\b)[A-Z][\w’'-]+(?:,? (?:and |[A-Z])[\w’'-]+){0,3}) "
     r"(?P<verb>find|finds|report|reports|show|shows|argue|argues|observe|observes|prove|proves|conclude|concludes|"
     r"conjecture|conjectures|found|reported|showed|argued|observed|proved|concluded) that (?P<claim>.+)$"
 )
 _SAID = {"found": "find", "reported": "report", "showed": "show", "argued": "argue", "observed": "observe"}
 _NO_DEFINITION = re.compile(
     r"^(?:(?:a|an|the) (?:matter|mistake|feature|same|only|reason|good|bad|right|wrong|best|worst|common|case|better"
-    r"|usual|safe|different|useful|usable|typical|first|second|third|last|next|other|main|price|cost|true|few|most|little|bit|lot)\b)"
+    r"|usual|safe|different|useful|usable|typical|first|second|third|last|next|other|main|price|cost|true|few|most|little"
+    r"|bit|lot|result|consequence|topic|goal|order of magnitude|challenge|new|classic|use|key|core|crucial|critical"
+    r"|important|fundamental|central|successful|popular|known|mature|active|major|essential|significant|challenging"
+    r"|difficult|non-?trivial|very|simple|proxy|subject|mainstay)\b)"
 )
 _CALLED = re.compile(r"^(?:also )?called (?P<term>[^,;:()]{3,50})$")
-# Verbs after which the sentence says what: "What does a flat index store?"
-_OBJECT_VERBS = word_set(
-    "add assign assume avoid build carry combine compare compress compute contain contribute convert cost count"
-    " cover create decide define delete demand derive determine distinguish divide embed encode ensure estimate"
-    " exploit express extract fetch find forbid generate guarantee guess hold ignore include insert introduce lack"
-    " learn lose lower maintain map mask match maximise mean measure merge minimise miss mix move need normalise"
-    " optimise pack penalise predict preserve prevent produce propose protect prove provide quantize recommend"
-    " reduce reject remember remove reorder repair replace report represent require restore return reveal reward"
-    " sample save say scale search select separate show shrink skip solve sort specify split store teach test track"
-    " train transform validate verify waste weigh write yield fine-tune deduplicate rank connect drop evict retrieve"
-    " translate parse"
-)
 _LINKING = word_set("is are was were can may has have")
 _MEASURABLE = word_set("need cost learn perform take give produce lose keep carry waste work run beat score")
 _SECOND_VERB = re.compile(
     r"\band (?:then )?(?:[a-z]+s (?:the|an?|no|nothing|each|all|its|their)|is|are|does|do|has|approximate)\b"
 )
 _FINDING_VERBS = word_set("find report show prove conclude confirm suggest recommend observe argue conjecture propose")
-_TOLD_HOW = ("by", "with", "as", "through", "without", "from", "into", "in")
+_TOLD_HOW = ("by", "as", "through", "from", "into")
 _TOLD_WHEN = ("before", "after", "when", "if", "until", "unless", "once")
 _VAGUE_PARTICIPLES = ("compared", "turned", "given", "made", "taken", "put", "followed", "used", "replaced", "meant")
 _NO_OBJECT = word_set(
@@ -77,12 +68,15 @@ _NO_OBJECT = word_set(
     " faster when if because since only so and or but while where until before after about up down out off back away"
     " again"
 )
+_SAYS_LITTLE = re.compile(
+    r"(?:several|some|many|various|certain|new|important|interesting|small|large)\b(?!.*(?:such as|including|:))"
+    r"|[^,;:]*\b(?:faster|better|slower)\b(?! than)"
+)
 _PURPOSE = re.compile(r"^(used|meant|needed|intended|made) (?:for|to) \w")
 _WITH_PREPOSITION = {
     **{"depend": "on", "consist": "of", "rely": "on", "refer": "to", "lead": "to", "suffer": "from", "ask": "for"},
     **{"start": "from", "begin": "with", "belong": "to", "apply": "to", "differ": "from", "attend": "to"},
 }
-_NO_DEED = word_set("use need have mean stand cost let see call say note name find know point contain")
 
 
 def of_sentence(sentence: str, text: str) -> Iterator[tuple[str, str]]:
@@ -103,9 +97,9 @@ def _said(verb: str, *, is_plural: bool) -> tuple[str, str]:
 
 
 def _definition(clause: Clause) -> str | None:
-    if clause.base == "stand" or clause.verb in ("stands", "stand"):
+    if clause.base == "stand" or clause.verb in ("stands", "stand") or clause.is_activity:
         return None
-    if clause.verb in ("is", "are") and re.match(r"(?:an?|the|one) (?:[\w-]+[ ,:]){2}", clause.rest):
+    if clause.verb in ("is", "are") and re.match(r"(?:an?|the|one(?! of)) (?:[\w-]+[ ,:]){2}", clause.rest):
         return None if _NO_DEFINITION.match(clause.rest) else f"What {clause.verb} {clause.subject}?"
     if clause.base == "mean" and clause.verb not in AUXILIARIES:
         return f"What {clause.does} {clause.subject} mean?"
@@ -143,7 +137,7 @@ def _limitation(clause: Clause) -> str | None:
 
 
 def _comparison(clause: Clause) -> str | None:
-    match = _THAN.search(re.split(r"[,;:]", clause.rest)[0])
+    match = _THAN.search(re.split(r"[,;:]|\b(?:which|that|where)\b", clause.rest)[0])
     if clause.verb not in _LINKING and clause.base not in _MEASURABLE:
         return None
     if match is None or _VAGUE.search(match[1]) or match[1].split()[-1] in ("the", "a", "an", "of"):
@@ -169,9 +163,11 @@ def _how_done(clause: Clause) -> str | None:
     words = clause.rest.split()
     if clause.verb not in ("is", "are", "was", "were") or len(words) < 3 or not is_participle(words[0]):
         return None
+    if not _is_known(clause):  # how a paper's own "equilibrium states" are obtained only its reader asks
+        return None
     if words[1] == "by" and clause.verb in ("was", "were") and words[2][0].isupper() and not words[2].endswith("’s"):
         return f"Who {words[0]} {clause.subject}?"
-    question_word = _question_word(words[0], words[1]) if clause.is_named else None
+    question_word = _question_word(words[0], words[1])
     return f"{question_word} {clause.verb} {clause.subject} {words[0]}?" if question_word else None
 
 
@@ -184,12 +180,12 @@ def _how_by(clause: Clause) -> str | None:
 
 def _what(clause: Clause) -> str | None:
     """The rule for what no other rule asks for: the object of the verb."""
-    if clause.verb in AUXILIARIES or clause.has_known_object:
+    if clause.verb in AUXILIARIES or clause.has_known_object or _SAYS_LITTLE.match(clause.rest):
         return None
     base, first = clause.base, clause.rest.split()[0]
     if preposition := _WITH_PREPOSITION.get(base):
         return f"What {clause.does} {clause.subject} {base} {preposition}?" if first == preposition else None
-    return None if base not in _OBJECT_VERBS or _is_no_object(first) else f"What {clause.does} {clause.subject} {base}?"
+    return None if base not in OBJECT_VERBS or _is_no_object(first) else f"What {clause.does} {clause.subject} {base}?"
 
 
 def _finding(clause: Clause) -> str | None:
@@ -208,7 +204,7 @@ def _duty(clause: Clause) -> str | None:
     question_word = _question_word(words[1], words[2]) if words[0] == "be" and is_participle(words[1]) else None
     if question_word:
         return f"{question_word} {clause.verb} {clause.subject} be {words[1]}?"
-    is_object = words[0] in _OBJECT_VERBS and not _is_no_object(words[1])
+    is_object = words[0] in OBJECT_VERBS and not _is_no_object(words[1])
     return f"What {clause.verb} {clause.subject} {words[0]}?" if is_object else None
 
 
@@ -235,15 +231,23 @@ def _let(clause: Clause) -> str | None:
 
 def _deed(clause: Clause) -> str | None:
     """The most general question, for a subject that is more than one common word."""
-    if clause.verb in AUXILIARIES or clause.base in _NO_DEED or _is_no_object(clause.rest.split()[0]):
+    if clause.verb in AUXILIARIES or _is_no_object(clause.rest.split()[0]):
         return None
-    if not clause.is_named or clause.has_known_object:
+    if not _is_known(clause) or clause.has_known_object or clause.is_activity or clause.base not in DEEDS:
+        return None
+    if _SAYS_LITTLE.match(clause.rest) or clause.rest[0].isdigit():
         return None
     return f"What {clause.does} {clause.subject} do?"
 
 
+def _is_known(clause: Clause) -> bool:
+    """Whether its subject is known by name, or is any of its kind."""
+    return clause.has_name or clause.subject.startswith(("a ", "an "))
+
+
 def _purpose(clause: Clause) -> str | None:
-    match = _PURPOSE.match(clause.rest) if clause.verb in ("is", "are") else None
+    is_general = clause.has_name or not clause.subject.startswith(("a ", "an ", "the "))
+    match = _PURPOSE.match(clause.rest) if clause.verb in ("is", "are") and is_general else None
     return f"What {clause.verb} {clause.subject} {match[1]} for?" if match else None
 
 

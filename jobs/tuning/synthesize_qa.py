@@ -80,7 +80,8 @@ class Config:
     teacher_timeout_s: float = setting(120.0, "seconds that a server may take for one reply")
     teacher_4bit: bool = setting(False, "load the teacher's weights as NF4 (needs a GPU)", affects_rows=True)
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
-    min_draft_yield_01: float = setting(0.05, "share of the chunks asked that must give a pair, else the stage fails")
+    # rules find a pair in 6 to 9 of 100 chunks of real papers
+    min_draft_yield_01: float = setting(0.02, "share of the chunks asked that must give a pair, else the stage fails")
 
     @staticmethod
     def derive(values: Settings) -> dict[str, tuple[Any, str]]:

@@ -11,6 +11,7 @@ import hashlib
 import re
 
 from jobs.tuning.clauses import Clause
+from jobs.tuning.english import AUXILIARIES
 
 # What is asked, and the words of a passage that come near to an answer.
 ASPECTS: tuple[tuple[str, str], ...] = (
@@ -26,12 +27,16 @@ ASPECTS: tuple[tuple[str, str], ...] = (
     ("Who maintains {name} today?", r"maintain|contributor|community"),
     ("How many people use {name} every day?", r"people|users?\b|daily|every day|popular"),
 )
+_MADE = re.compile(
+    r"\b(?:system|model|library|framework|toolkit|tool|program|package|application|software|service|engine|platform"
+    r"|dataset|corpus|benchmark|network|method|algorithm|implementation|language|compiler|database)s?\b"
+)
 _NAME = re.compile(r"(?=\w*[a-zA-Z]\w)[A-Z][\w-]*[A-Z\d][\w-]*")
 
 
 def question_of(clauses: list[Clause], text: str) -> str | None:
     """A question about the first named thing that a clause of the text is about; None if there is none."""
-    name = next((clause.subject for clause in clauses if _is_name(clause)), None)
+    name = next((clause.subject for clause in clauses if _is_name(clause) and _is_made(clause)), None)
     if name is None:
         return None
     ordered = sorted(ASPECTS, key=lambda aspect: hashlib.sha256(f"{aspect[0]}\n{text}".encode()).digest())
@@ -42,3 +47,8 @@ def question_of(clauses: list[Clause], text: str) -> str | None:
 def _is_name(clause: Clause) -> bool:
     """One word that cannot be a common one; a plural or `the GPU` would need another verb or an article."""
     return not clause.is_plural and len(clause.subject) >= 3 and _NAME.fullmatch(clause.subject) is not None
+
+
+def _is_made(clause: Clause) -> bool:
+    """Whether people made it, as a system or a corpus: nobody holds a patent on a loss or uses a molecule daily."""
+    return clause.verb not in AUXILIARIES or (clause.verb == "is" and _MADE.search(clause.rest) is not None)

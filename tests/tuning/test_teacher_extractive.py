@@ -6,12 +6,13 @@ import json
 
 import pytest
 
-from jobs.tuning import unasked
-from jobs.tuning.clauses import fronted, in_question, parse, standalone_sentences
+from jobs.tuning import introductions, unasked
+from jobs.tuning.clauses import in_question, parse
 from jobs.tuning.extractive import pairs_of
 from jobs.tuning.prompts import REFUSAL, TWO_PASSAGES, UNANSWERABLE, PassageText
 from jobs.tuning.qa_checks import QA, first_reason
 from jobs.tuning.question_rules import BEST_FIRST
+from jobs.tuning.standalone import fronted, standalone_sentences
 from jobs.tuning.teacher import (
     Pair,
     TeacherReply,
@@ -35,9 +36,9 @@ def questions(text: str) -> dict[str, str]:
         ("Paged pools are the part of memory that may move.", "definition", "What are paged pools?"),
         ("XR7 uses coarse levels because outliers are rare.", "why", "Why does XR7 use coarse levels?"),
         (
-            "The order of the rows is shuffled, since models learn positions.",
+            "The order of tokens is shuffled, since models learn positions.",
             "why",
-            "Why is the order of the rows shuffled?",
+            "Why is the order of tokens shuffled?",
         ),
         ("XR7 trains 12,000 parameters in every layer.", "numeric", "How many parameters does XR7 train?"),
         ("A model of this-kind weights needs 14 GB on the card.", "numeric", None),
@@ -78,6 +79,22 @@ def test_sentence_is_asked_for_by_its_form(sentence: str, kind: str, question: s
         "Formats. arXiv describes a version that has two parts.",
         "Ties are broken by the order of counting.",
         "Moore and others replace the cuts by an optimisation.",
+        "XR7 still makes simple mistakes in most of the tables.",
+        "XR7 can be trained in 67 minutes on a cluster of 64 cards.",
+        "XR7 introduces several new challenges for the reader.",
+        "Final models are evaluated by their word error rate.",
+        "Setting the learning rate keeps a procedure of many runs alive.",
+        "The long slit of the instrument allows measurements of the corona.",
+        "Semi-empirical models of streamers keep a nearly constant value.",
+        "Packing Model State Memory Model states keep a large share of it.",
+        "The σ parameter of XR7 was obtained by cross validation.",
+        "A negative RU is a sign that is read as useless by the table.",
+        "MP splits the model over the cards of a machine.",
+        "Pa+cpu is turned on when it is beneficial to the run.",
+        "Retrieval is a fundamental task of language processing.",
+        "The entropy of the distribution is a proxy for the bias of a model.",
+        "After the second transition, XR7 predicts the wrong sign of it.",
+        "XR7 improves results on all other tasks of the benchmark.",
         "Moore and others showed that both need eleven packs.",
         "The code in the string is an index into a font.",
         "A duplicate of yi elsewhere in the batch is a false negative and should be avoided.",
@@ -99,6 +116,78 @@ def test_answer_loses_citations_and_evidence_keeps_them() -> None:
     pair = pairs_of("Some words before. XR7 stands for extended\nrange [3, 4] of seven.")["definition"]
     assert pair["answer"] == "XR7 stands for extended range of seven."
     assert pair["evidence"] == "XR7 stands for extended range [3, 4] of seven."
+
+
+@pytest.mark.parametrize(
+    "mark", ["[3, 7]", "[AV07]", "[ZCF+10, AV07]", "[James et al., 1890]", "(Moore et al., 2021)", "(§3)"]
+)
+def test_every_form_of_citation_is_cut_from_the_answer(mark: str) -> None:
+    pair = pairs_of(f"XR7 is a table {mark} that has seven rows.")["definition"]
+    assert pair["answer"] == "XR7 is a table that has seven rows."
+    assert mark in pair["evidence"]
+
+
+def test_parenthesis_that_is_no_citation_stays() -> None:
+    told = "XR7 is a table of rows (about half of them empty) and of columns."
+    assert pairs_of(told)["definition"]["answer"] == told
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question", "answer"),
+    [
+        (
+            "In this paper, we propose PonderTab, a method that learns how long to look at a row.",
+            "What is PonderTab?",
+            "PonderTab is a method that learns how long to look at a row.",
+        ),
+        (
+            "We introduce a new algorithm called Reptab that computes rows, and we show that it is quick.",
+            "What is Reptab?",
+            "Reptab is a new algorithm that computes rows.",
+        ),
+        (
+            "Beside them stands stochastic row descent (SRD) as of old.",
+            "What does SRD stand for?",
+            "SRD stands for stochastic row descent.",
+        ),
+    ],
+)
+def test_what_a_paper_introduces_is_asked_for(sentence: str, question: str, answer: str) -> None:
+    pair = pairs_of(sentence)["definition"]
+    assert (pair["question"], pair["answer"], pair["evidence"]) == (question, answer, sentence)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "We propose PonderTab, a method like this one that rests on our table.",
+        "We propose PonderTab, a surprise.",
+        "We compare with others such as tables of rows (STR) here.",
+        "Rows go on routes by consortia (ORC) here.",
+    ],
+)
+def test_what_is_no_introduction_gives_nothing(sentence: str) -> None:
+    assert pairs_of(sentence) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "short", "expected"),
+    [
+        ("we use high-angle annular dark-field", "HAADF", "high-angle annular dark-field"),
+        ("the method of moments", "MoM", "method of moments"),
+        ("by plane of the sky", "POS", "plane of the sky"),
+        ("a semi-random walk", "RW", None),
+        ("the network", "N", None),
+        ("a table of rows", "XYZ", None),
+    ],
+)
+def test_long_form_of_an_abbreviation(words: str, short: str, expected: str | None) -> None:
+    assert introductions.long_form(words.split(), short) == expected
+
+
+def test_abbreviation_is_asked_for_only_where_nothing_else_is() -> None:
+    text = "Stochastic row descent (SRD) is an algorithm that goes down rows."
+    assert pairs_of(text)["definition"]["question"] == "What is stochastic row descent (SRD)?"
 
 
 def test_answer_follows_from_no_other_sentence_and_evidence_is_verbatim() -> None:
