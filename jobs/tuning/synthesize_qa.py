@@ -30,7 +30,7 @@ from jobs.tuning.instructions import gives_instructions
 from jobs.tuning.outcomes import Outcome, RowKey
 from jobs.tuning.prompt_file import PromptFile
 from jobs.tuning.teacher import Teacher, TeacherReply, TeacherSettings, load_teacher
-from jobs.tuning.transformers_teacher import source_of
+from jobs.tuning.transformers_chat import source_of
 from jobs.tuning.window_asks import WindowAsks, request_of
 
 log = logging.getLogger(__name__)

@@ -1,23 +1,22 @@
 """Who writes question-answer pairs: one protocol, three kinds, chosen by name.
 
-`extractive` are rules, `transformers` a model in this process, `openai` a server that speaks OpenAI's protocol. Each
-gives raw JSON text; what a reply is worth is decided here, in one place.
+`extractive` are rules, `transformers` and `openai` chat models (`chat.py`). Each gives raw JSON text; what a reply is
+worth is decided here, in one place.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from jobs.core.errors import UsageError
-from jobs.tuning import prompt_file
+from jobs.tuning import chat, prompt_file, prompts
+from jobs.tuning.chat import MAX_REPLY_CHARS, Chat, ChatPrompt, ChatReply, ChatSettings
 from jobs.tuning.prompt_file import PromptFile
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, REFUSAL, UNANSWERABLE, PassageText
 
-MAX_REPLY_CHARS = 20_000  # twenty times the largest pair that the schema admits
 # A JSON escape that TeX never meant: "\beta" is a backspace and "eta" to a JSON parser.
 _EATEN = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r", "\t": r"\t", "\n": r"\n"}
 _EATEN_ESCAPE = re.compile("[\x07\x08\x0b\x0c\r\t\n](?=[A-Za-z])")
@@ -71,18 +70,9 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class TeacherSettings:
+class TeacherSettings(ChatSettings):
     """What a teacher needs to know; each kind reads its own."""
 
-    model: str | None = None
-    url: str | None = None
-    batch_size: int = 8
-    concurrency: int = 8
-    max_new_tokens: int = 700  # the longest reply of two passages that its schema admits
-    timeout_s: float = 120.0
-    tries: int = 5
-    quantize: bool = False
-    device: str = "auto"
     prompts: PromptFile = field(default_factory=prompt_file.built_in)
 
 
@@ -94,6 +84,28 @@ class Teacher(Protocol):
 
     def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
         """One reply a request, in order. Deterministic for equal requests as far as the kind can be."""
+
+
+class ModelTeacher:
+    """A teacher that is a chat model, asked with the prompts of a file."""
+
+    def __init__(self, model: Chat, file: PromptFile) -> None:
+        self.name = model.name
+        self.prompt_version = file.version
+        self._model = model
+        self._file = file
+
+    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
+        """One reply a request, in order. Raises UsageError where a server refuses key, model or address."""
+        return [_of_chat(reply) for reply in self._model.reply([self._prompt(request) for request in requests])]
+
+    def _prompt(self, request: TeacherRequest) -> ChatPrompt:
+        messages = prompts.teacher_messages(self._file, request.question_type, request.passages)
+        return ChatPrompt(messages, FORMS[request.form].schema, request.seed)
+
+
+def _of_chat(reply: ChatReply) -> TeacherReply:
+    return TeacherReply(reply.text, "teacher_failed" if reply.reason == chat.FAILED else reply.reason, reply.is_cut)
 
 
 def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
@@ -115,7 +127,7 @@ def read_pair(reply: TeacherReply, form: str = ONE_PASSAGE) -> Pair | str:
         return "oversized"
     if reply.is_cut:
         return "truncated"
-    content, is_repaired = _load(text)
+    content, is_repaired = chat.object_of(text)
     names = tuple(FORMS[form].schema["properties"])
     fields = [content.get(name) for name in names] if isinstance(content, dict) else []
     words = [restore_tex(field).strip() for field in fields if isinstance(field, str)]
@@ -139,35 +151,18 @@ def restore_tex(text: str) -> str:
     return _EATEN_ESCAPE.sub(restore, text)
 
 
-def _load(text: str) -> tuple[Any, bool]:
-    try:
-        return json.loads(text), False
-    except ValueError:
-        from json_repair import repair_json
-
-        return repair_json(text, return_objects=True), True
-
-
 def _extractive(_settings: TeacherSettings) -> Teacher:
     from jobs.tuning.extractive import ExtractiveTeacher
 
     return ExtractiveTeacher()
 
 
-def _transformers(settings: TeacherSettings) -> Teacher:
-    from jobs.tuning.transformers_teacher import TransformersTeacher
-
-    return TransformersTeacher(settings)
-
-
-def _openai(settings: TeacherSettings) -> Teacher:
-    from jobs.tuning.openai_teacher import OpenAITeacher
-
-    return OpenAITeacher(settings)
+def _of_kind(kind: str) -> Callable[[TeacherSettings], Teacher]:
+    return lambda settings: ModelTeacher(chat.load_chat(kind, settings), settings.prompts)
 
 
 TEACHERS: dict[str, Callable[[TeacherSettings], Teacher]] = {
     "extractive": _extractive,
-    "transformers": _transformers,
-    "openai": _openai,
+    "transformers": _of_kind("transformers"),
+    "openai": _of_kind("openai"),
 }

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from jobs.core.errors import UsageError
-from jobs.tuning.openai_teacher import MAX_BODY_BYTES, OpenAITeacher, formats
+from jobs.tuning.openai_chat import MAX_BODY_BYTES, OpenAIChat, formats
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, PassageText
-from jobs.tuning.teacher import Pair, TeacherRequest, TeacherSettings, load_teacher, read_pair
+from jobs.tuning.teacher import ModelTeacher, Pair, TeacherRequest, TeacherSettings, load_teacher, read_pair
 from tests.tuning.fake_openai import PAIR, Answer, FakeServer, drips, hangs_up, says, send, serving
 
 pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
@@ -18,9 +18,10 @@ GOOD = json.dumps(PAIR)
 REQUEST = TeacherRequest("A bucket tips after every 0.2 mm of rain.", "Rain", "Gauges", "method", seed=7)
 
 
-def teacher_at(fake: FakeServer, waits: list[float] | None = None, **settings: object) -> OpenAITeacher:
+def teacher_at(fake: FakeServer, waits: list[float] | None = None, **settings: object) -> ModelTeacher:
     known = {"model": "toy", "url": fake.url, "timeout_s": 5.0, "tries": 3, **settings}
-    return OpenAITeacher(TeacherSettings(**known), sleep=(waits if waits is not None else []).append)
+    settings_of = TeacherSettings(**known)
+    return ModelTeacher(OpenAIChat(settings_of, (waits if waits is not None else []).append), settings_of.prompts)
 
 
 def outcome(*answers: Answer, **settings: object) -> Pair | str:

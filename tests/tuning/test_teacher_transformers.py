@@ -9,8 +9,19 @@ from typing import Any
 import pytest
 
 from jobs.core.errors import UsageError
+from jobs.tuning import prompt_file
+from jobs.tuning.chat import ChatReply
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, Form
-from jobs.tuning.teacher import Pair, Teacher, TeacherReply, TeacherRequest, TeacherSettings, load_teacher, read_pair
+from jobs.tuning.teacher import (
+    ModelTeacher,
+    Pair,
+    Teacher,
+    TeacherReply,
+    TeacherRequest,
+    TeacherSettings,
+    load_teacher,
+    read_pair,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -63,21 +74,22 @@ def test_out_of_memory_halves_the_batch_and_fails_one_prompt_at_last(
 ) -> None:
     import torch
 
-    from jobs.tuning.transformers_teacher import TransformersTeacher
+    from jobs.tuning.transformers_chat import TransformersChat
 
     sizes: list[int] = []
-    generate = TransformersTeacher._generate
+    generate = TransformersChat._generate
 
-    def short_of_memory(self: TransformersTeacher, asked: list) -> list[TeacherReply]:
+    def short_of_memory(self: TransformersChat, asked: list) -> list[ChatReply]:
         sizes.append(len(asked))
         if len(asked) > 1 or len(asked[0].text) == longest:
             raise torch.OutOfMemoryError("toy")
         return generate(self, asked)
 
-    made = teacher(tiny, max_new_tokens=12, batch_size=3)
-    made._load()
-    longest = max(len(made._prompt(request)) for request in REQUESTS)
-    monkeypatch.setattr(TransformersTeacher, "_generate", short_of_memory)
+    chat = TransformersChat(TeacherSettings(model=str(tiny), device="cpu", max_new_tokens=12, batch_size=3))
+    made = ModelTeacher(chat, prompt_file.built_in())
+    chat._load()
+    longest = max(len(chat._text(made._prompt(request))) for request in REQUESTS)
+    monkeypatch.setattr(TransformersChat, "_generate", short_of_memory)
     assert [read_pair(reply) for reply in made.write(REQUESTS)] == ["truncated", "teacher_failed", "truncated"]
     assert sizes == [3, 1, 2, 1, 1]
 

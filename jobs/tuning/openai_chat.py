@@ -1,7 +1,7 @@
-"""A teacher behind HTTP: any server that speaks OpenAI's chat protocol (vLLM, llama.cpp, Ollama, a paid one).
+"""A chat behind HTTP: any server that speaks OpenAI's chat protocol (vLLM, llama.cpp, Ollama, a paid one).
 
 What the server answers is a stranger's text: it is read up to a limit and a deadline, asked for again where that may
-help, and judged in `teacher.read_pair`. The key comes from the environment alone.
+help, and judged by whoever asked. The key comes from the environment alone.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import UsageError
-from jobs.tuning import prompts
-from jobs.tuning.teacher import TeacherReply, TeacherRequest, TeacherSettings
+from jobs.tuning.chat import FAILED, MALFORMED, OVERSIZED, ChatPrompt, ChatReply, ChatSettings
 
 if TYPE_CHECKING:
     import httpx
 
 log = logging.getLogger(__name__)
 
-KEY_NAMES = ("SPARK_ARXIV_TEACHER_KEY", "OPENAI_API_KEY")
 MAX_BODY_BYTES = 1 << 20
 LONGEST_WAIT_S = 60.0
 RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FAILED = TeacherReply(None, "teacher_failed")
-_MALFORMED = TeacherReply(None, "malformed")
-_OVERSIZED = TeacherReply(None, "oversized")
+_FAILED = ChatReply(None, FAILED)
+_MALFORMED = ChatReply(None, MALFORMED)
+_OVERSIZED = ChatReply(None, OVERSIZED)
 
 
 def formats(schema: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
     """What a server may be asked for, the strictest first; one that knows none is only asked in words."""
-    strict = {"name": "pair", "strict": True, "schema": schema}
+    strict = {"name": "reply", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": strict}, {"type": "json_object"}, None
 
 
@@ -49,73 +47,75 @@ class _Got:
     retry_after_s: float | None
 
 
-class OpenAITeacher:
+class OpenAIChat:
     """See the module. `sleep` is what tests replace so that waiting costs nothing."""
 
-    def __init__(self, settings: TeacherSettings, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, settings: ChatSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         """Raises UsageError without an address or a model."""
         if not settings.url or not settings.url.startswith(("http://", "https://")):
             raise UsageError(
-                "teacher openai has no address. Expected --teacher-url http://127.0.0.1:8000/v1 or the like."
+                f"{settings.role} openai has no address. Expected --{settings.role}-url http://127.0.0.1:8000/v1 or "
+                "the like."
             )
         if not settings.model:
-            raise UsageError("teacher openai has no model. Expected --teacher-model NAME, as the server calls it.")
+            raise UsageError(
+                f"{settings.role} openai has no model. Expected --{settings.role}-model NAME, as the server calls it."
+            )
         self._settings = settings
         self._address = f"{settings.url.rstrip('/')}/chat/completions"
         self._sleep = sleep
         self._format = 0  # place in `formats`; only ever moves on
-        self.prompt_version = settings.prompts.version
+        self._key_names = key_names(settings.role)
         self.name = f"openai:{settings.model}"
 
-    def write(self, requests: Sequence[TeacherRequest]) -> list[TeacherReply]:
-        """Ask with bounded concurrency; replies in the order of the requests.
+    def reply(self, prompts: Sequence[ChatPrompt]) -> list[ChatReply]:
+        """Ask with bounded concurrency; replies in the order of the prompts.
 
         Raises UsageError where the server refuses key, model or address (401, 403, 404): the next try would too.
         """
-        if not requests:
+        if not prompts:
             return []
         import httpx
 
         limits = httpx.Limits(max_connections=self._settings.concurrency)
-        key = next((os.environ[name] for name in KEY_NAMES if os.environ.get(name)), "")
+        key = next((os.environ[name] for name in self._key_names if os.environ.get(name)), "")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         with (
             httpx.Client(headers=headers, timeout=self._settings.timeout_s, limits=limits, trust_env=False) as client,
             ThreadPoolExecutor(self._settings.concurrency) as threads,
         ):
-            return list(threads.map(lambda request: self._ask(client, request), requests))
+            return list(threads.map(lambda prompt: self._ask(client, prompt), prompts))
 
-    def _ask(self, client: httpx.Client, request: TeacherRequest) -> TeacherReply:
+    def _ask(self, client: httpx.Client, prompt: ChatPrompt) -> ChatReply:
         for attempt in range(self._settings.tries):
-            got = self._post_accepted(client, request)
+            got = self._post_accepted(client, prompt)
             if got is not None and got.status not in RETRIED_STATUS:
                 return self._reply(got)
             if attempt + 1 < self._settings.tries:
-                self._sleep(_wait_s(attempt, got, request.seed))
+                self._sleep(_wait_s(attempt, got, prompt.seed))
         return _FAILED
 
-    def _post_accepted(self, client: httpx.Client, request: TeacherRequest) -> _Got | None:
+    def _post_accepted(self, client: httpx.Client, prompt: ChatPrompt) -> _Got | None:
         """The server's answer in the strictest form that it does not refuse (400)."""
-        got, known = None, formats(prompts.FORMS[request.form].schema)
+        got, known = None, formats(prompt.schema)
         for form in range(self._format, len(known)):
-            got = self._post(client, request, known[form])
+            got = self._post(client, prompt, known[form])
             if got is None or got.status != 400 or known[form] is None:
                 break
             log.info("%s refuses response_format %s", self.name, known[form])
             self._format = max(self._format, form + 1)
         return got
 
-    def _post(self, client: httpx.Client, request: TeacherRequest, form: dict[str, Any] | None) -> _Got | None:
+    def _post(self, client: httpx.Client, prompt: ChatPrompt, form: dict[str, Any] | None) -> _Got | None:
         """The server's answer, or None if none came in time."""
         import httpx
 
-        messages = prompts.teacher_messages(self._settings.prompts, request.question_type, request.passages)
         content = {
             "model": self._settings.model,
-            "messages": messages,
+            "messages": list(prompt.messages),
             "max_tokens": self._settings.max_new_tokens,
             "temperature": 0,
-            "seed": request.seed,
+            "seed": prompt.seed,
         } | ({"response_format": form} if form else {})
         ends_at = time.monotonic() + self._settings.timeout_s
         try:
@@ -126,18 +126,24 @@ class OpenAITeacher:
             log.info("%s: %s", self.name, error or type(error).__name__)
             return None
 
-    def _reply(self, got: _Got) -> TeacherReply:
+    def _reply(self, got: _Got) -> ChatReply:
         if got.status in (401, 403, 404):
             raise UsageError(
-                f"{self._address} answers {got.status} for model {self._settings.model!r}. Check --teacher-url, "
-                f"--teacher-model and the key in {' or '.join(KEY_NAMES)}."
+                f"{self._address} answers {got.status} for model {self._settings.model!r}. Check "
+                f"--{self._settings.role}-url, --{self._settings.role}-model and the key in "
+                f"{' or '.join(self._key_names)}."
             )
         if got.body is None:
             return _OVERSIZED
         return read_completion(got.body) if got.status == 200 else _MALFORMED
 
 
-def read_completion(body: bytes) -> TeacherReply:
+def key_names(role: str) -> tuple[str, str]:
+    """Where the key is looked for, in this order: a judge's server is never shown the teacher's own key."""
+    return f"SPARK_ARXIV_{role.upper()}_KEY", "OPENAI_API_KEY"
+
+
+def read_completion(body: bytes) -> ChatReply:
     """The reply in the body of a chat completion."""
     try:
         choice = json.loads(body)["choices"][0]
@@ -146,7 +152,7 @@ def read_completion(body: bytes) -> TeacherReply:
         return _MALFORMED
     if not isinstance(text, str):  # a refusal or a tool call has no content
         return _MALFORMED
-    return TeacherReply(text, is_cut=finish == "length")
+    return ChatReply(text, is_cut=finish == "length")
 
 
 def _read(response: httpx.Response, ends_at: float) -> bytes | None:
