@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.core import durable
-from jobs.core.config import REPOSITORY
-from jobs.core.definition import repository_path
 from jobs.core.errors import UsageError
-from jobs.tuning import qa_checks
+from jobs.tuning import qa_checks, yaml_file
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, PASSAGE_CHARS, REFUSAL, UNANSWERABLE, PassageText
 from jobs.tuning.qa_checks import QA
+from jobs.tuning.yaml_file import NAME, Place
 
-FOLDER = REPOSITORY / "jobs" / "prompts"
 BUILT_IN = "default"
 KIND = "{kind}"
 MOST_EXAMPLES = 8
 MOST_UNANSWERABLE_01 = 0.1  # of all weights
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -99,14 +96,7 @@ def load(name: str) -> PromptFile:
 
 def path_of(name: str) -> Path:
     """The file that a name or a path means; relative paths begin at the repository. Raises UsageError if none is."""
-    path = FOLDER / f"{name}.yaml" if re.fullmatch(r"[\w-]+", name) else repository_path(name)
-    if not path.is_file():
-        known = ", ".join(sorted(found.stem for found in FOLDER.glob("*.yaml")))
-        raise UsageError(
-            f"prompts {name!r}: there is no file {path}. Expected the path of a YAML file, or one of: {known}. "
-            f"Begin with a copy of {FOLDER / f'{BUILT_IN}.yaml'}."
-        )
-    return path
+    return yaml_file.path_of("prompts", name, BUILT_IN)
 
 
 @functools.cache
@@ -118,94 +108,15 @@ def built_in() -> PromptFile:
 @functools.lru_cache(maxsize=8)
 def _read(path: Path, content: bytes) -> PromptFile:
     """Read once a content, since every stage of a run resolves its settings."""
-    import yaml
-
-    try:
-        _refuse_twins(path, yaml.compose(content, yaml.SafeLoader))
-        loaded = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML: {error}. Expected the form of {FOLDER / f'{BUILT_IN}.yaml'}.") from error
-    root = _Place(path, "the file", loaded).fields("name", "forms", "types")
-    name = root["name"].matching(_NAME, "a name of small letters, digits, - and _")
+    root = yaml_file.read(path, content, BUILT_IN).fields("name", "forms", "types")
+    name = root["name"].matching(NAME, "a name of small letters, digits, - and _")
     types = {key: _type_of(key, place) for key, place in root["types"].named().items()}
     forms = {key: _wording_of(key, place, types) for key, place in root["forms"].named(FORMS).items()}
     _check_mix(root["types"], types, forms)
     return PromptFile(name, forms, types)
 
 
-def _refuse_twins(path: Path, node: Any) -> None:
-    """Raise UsageError for a key that a mapping has twice: YAML takes the last without a word."""
-    pairs = node.value if node is not None and node.id == "mapping" else ()
-    for place, (key, inner) in enumerate(pairs):
-        if key.value in [other.value for other, _ in pairs[:place]]:
-            raise UsageError(
-                f"{path}: line {key.start_mark.line + 1} has the key {key.value!r} again. Expected it once."
-            )
-        _refuse_twins(path, inner)
-    for inner in node.value if node is not None and node.id == "sequence" else ():
-        _refuse_twins(path, inner)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A value of the file and the keys that lead to it, for errors that name both."""
-
-    path: Path
-    key: str
-    value: Any
-
-    def refuse(self, expected: str) -> UsageError:
-        shown = repr(self.value)
-        return UsageError(
-            f"{self.path}: {self.key} is {shown[:120]}{'…' if len(shown) > 120 else ''}. Expected {expected}."
-        )
-
-    def at(self, key: str | int) -> _Place:
-        inner = f"{self.key}[{key}]" if isinstance(key, int) else key if self.key == "the file" else f"{self.key}.{key}"
-        return _Place(self.path, inner, self.value[key])
-
-    def fields(self, *needed: str, may: Sequence[str] = ()) -> dict[str, _Place]:
-        """The values of a mapping that has all needed keys and no others than those and `may`."""
-        if not isinstance(self.value, dict):
-            raise self.refuse(f"a mapping with {', '.join(needed)}")
-        unknown = [str(key) for key in self.value if key not in (*needed, *may)]
-        missing = [key for key in needed if key not in self.value]
-        if unknown or missing:
-            said = [f"has {', '.join(unknown)}"] if unknown else []
-            said += [f"lacks {', '.join(missing)}"] if missing else []
-            raise UsageError(f"{self.path}: {self.key} {' and '.join(said)}. Expected {', '.join((*needed, *may))}.")
-        return {key: self.at(key) for key in self.value}
-
-    def named(self, known: Mapping[str, object] | None = None) -> dict[str, _Place]:
-        """The values of a mapping by name; with `known` no other name may be there."""
-        if not isinstance(self.value, dict) or not self.value:
-            raise self.refuse("a mapping that is not empty")
-        for key in self.value:
-            if known is not None and key not in known:
-                raise UsageError(f"{self.path}: {self.key} has {key!r}. Expected some of: {', '.join(known)}.")
-            if not isinstance(key, str) or not _NAME.fullmatch(key):
-                raise UsageError(
-                    f"{self.path}: {self.key} has the name {key!r}. Expected small letters, digits, - and _."
-                )
-        return {key: self.at(key) for key in self.value}
-
-    def items(self, least: int, most: int) -> list[_Place]:
-        if not isinstance(self.value, list) or not least <= len(self.value) <= most:
-            raise self.refuse(f"a list of {least}" if least == most else f"a list of {least} to {most}")
-        return [self.at(i) for i in range(len(self.value))]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value.strip():
-            raise self.refuse("a text")
-        return self.value.strip()
-
-    def matching(self, pattern: re.Pattern[str], expected: str) -> str:
-        if not isinstance(self.value, str) or not pattern.fullmatch(self.value):
-            raise self.refuse(expected)
-        return self.value
-
-
-def _type_of(name: str, place: _Place) -> QuestionType:
+def _type_of(name: str, place: Place) -> QuestionType:
     found = place.fields("weight", "kind", may=("form",))
     weight = found["weight"].value
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < 1e9:
@@ -216,7 +127,7 @@ def _type_of(name: str, place: _Place) -> QuestionType:
     return QuestionType(name, found["kind"].text(), float(weight), form)
 
 
-def _wording_of(form: str, place: _Place, types: dict[str, QuestionType]) -> Wording:
+def _wording_of(form: str, place: Place, types: dict[str, QuestionType]) -> Wording:
     found = place.fields("instruction", "examples")
     instruction = found["instruction"].text()
     if others := sorted(set(_PLACEHOLDER.findall(instruction)) - {KIND}):
@@ -227,7 +138,7 @@ def _wording_of(form: str, place: _Place, types: dict[str, QuestionType]) -> Wor
     return Wording(instruction, tuple(_example_of(form, one, types) for one in examples))
 
 
-def _example_of(form: str, place: _Place, types: dict[str, QuestionType]) -> Example:
+def _example_of(form: str, place: Place, types: dict[str, QuestionType]) -> Example:
     answered = () if form == UNANSWERABLE else ("answer", "evidence")
     found = place.fields("type", "passages", "question", *answered)
     question_type = found["type"].value
@@ -243,7 +154,7 @@ def _example_of(form: str, place: _Place, types: dict[str, QuestionType]) -> Exa
     return made
 
 
-def _passage_of(place: _Place) -> PassageText:
+def _passage_of(place: Place) -> PassageText:
     found = place.fields("text", may=("title", "section"))
     title, section = (found[name].text() if name in found else "" for name in ("title", "section"))
     text = found["text"].text()
@@ -252,7 +163,7 @@ def _passage_of(place: _Place) -> PassageText:
     return PassageText(title, section, text)
 
 
-def _check_example(place: _Place, example: Example) -> None:
+def _check_example(place: Place, example: Example) -> None:
     """An example that our own checks refuse would teach to be refused."""
     for passage, quote in zip(example.passages, example.evidence or ("",), strict=True):
         pair = QA(example.question, example.answer, quote, passage.text, bool(example.evidence))
@@ -264,7 +175,7 @@ def _check_example(place: _Place, example: Example) -> None:
             )
 
 
-def _check_mix(place: _Place, types: dict[str, QuestionType], forms: dict[str, Wording]) -> None:
+def _check_mix(place: Place, types: dict[str, QuestionType], forms: dict[str, Wording]) -> None:
     total = sum(one.weight for one in types.values())
     if not total:
         raise UsageError(f"{place.path}: all weights of {place.key} are 0. Expected one above 0 at least.")
