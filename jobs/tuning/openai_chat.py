@@ -52,17 +52,8 @@ class OpenAIChat:
 
     def __init__(self, settings: ChatSettings, sleep: Callable[[float], None] = time.sleep) -> None:
         """Raises UsageError without an address or a model."""
-        if not settings.url or not settings.url.startswith(("http://", "https://")):
-            raise UsageError(
-                f"{settings.role} openai has no address. Expected --{settings.role}-url http://127.0.0.1:8000/v1 or "
-                "the like."
-            )
-        if not settings.model:
-            raise UsageError(
-                f"{settings.role} openai has no model. Expected --{settings.role}-model NAME, as the server calls it."
-            )
         self._settings = settings
-        self._address = f"{settings.url.rstrip('/')}/chat/completions"
+        self._address = address_of(settings.url, settings.model, settings.role)
         self._sleep = sleep
         self._format = 0  # place in `formats`; only ever moves on
         self._key_names = key_names(settings.role)
@@ -136,6 +127,15 @@ class OpenAIChat:
         if got.body is None:
             return _OVERSIZED
         return read_completion(got.body) if got.status == 200 else _MALFORMED
+
+
+def address_of(url: str | None, model: str | None, role: str) -> str:
+    """Where completions are asked for. Raises UsageError without an address or a model."""
+    if not url or not url.startswith(("http://", "https://")):
+        raise UsageError(f"{role} openai has no address. Expected --{role}-url http://127.0.0.1:8000/v1 or the like.")
+    if not model:
+        raise UsageError(f"{role} openai has no model. Expected --{role}-model NAME, as the server calls it.")
+    return f"{url.rstrip('/')}/chat/completions"
 
 
 def key_names(role: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Every prompt of the house is built here: what a teacher is asked, and what the student sees in training and service.
+"""Every prompt of the house: what a teacher and a judge are asked, and what the student sees in training and service.
 
-What a teacher is told stands in files (`prompt_file`). Texts of papers are data: they stand between delimiters that
-they cannot write themselves, cut to a budget.
+What a teacher and a judge are told stands in files (`prompt_file`, `judge_file`). Texts of papers are data: they stand
+between delimiters that they cannot write themselves, cut to a budget.
 """
 
 from __future__ import annotations
@@ -51,12 +51,23 @@ FORMS: dict[str, Form] = {
     UNANSWERABLE: Form(1, _schema(question=240)),  # its answer is REFUSAL, its evidence none
 }
 
+# What a judge gives scores for, 1 to 5, by whether a pair has an answer.
+ANSWERABLE = "answerable"
+VERDICT_NAMES: dict[str, tuple[str, ...]] = {
+    ANSWERABLE: ("supported", "standalone"),
+    UNANSWERABLE: ("unanswered", "standalone"),
+}
+SCORES = (1, 2, 3, 4, 5)
+MOST_STATEMENTS = 8  # of an answer of one to three sentences
+STATEMENT_CHARS = 300
+
 # What tokenizers of chat models read as marks of a turn, and our own delimiters.
 _MARK = re.compile(
     r"<(?=/?(?:s|unk|pad|bos|eos|start_of_turn|end_of_turn|passage|question)\b|\||<SYS|/?SYS|0x[0-9A-Fa-f]{2}>)"
     r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS)\b)",
     re.IGNORECASE,
 )
+_JUDGED_MARK = re.compile(r"<(?=/?(?:answer|statement)\b)", re.IGNORECASE)  # delimiters that only a judge sees
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
 
 _WITH_PASSAGES = (
@@ -129,6 +140,63 @@ def _reply(form: str, example: Example) -> str:
     """What an example's teacher said, in the form that is enforced."""
     said = (example.question, *((example.answer, *example.evidence) if example.evidence else ()))
     return json.dumps(dict(zip(FORMS[form].schema["properties"], said, strict=True)), ensure_ascii=False)
+
+
+def verdict_schema(names: Sequence[str]) -> dict[str, Any]:
+    """A whole score of 1 to 5 for each name."""
+    return _object({name: {"type": "integer", "enum": list(SCORES)} for name in names})
+
+
+def statements_schema() -> dict[str, Any]:
+    """A list of the statements of an answer, which may be empty."""
+    one = {"type": "string", "minLength": 3, "maxLength": STATEMENT_CHARS}
+    return _object({"statements": {"type": "array", "items": one, "maxItems": MOST_STATEMENTS}})
+
+
+def checks_schema(n: int) -> dict[str, Any]:
+    """True or false for each of n statements, by name: a list could have another length."""
+    return _object({name: {"type": "boolean"} for name in check_names(n)})
+
+
+def check_names(n: int) -> list[str]:
+    """What the verdicts on n statements are called."""
+    return [f"statement_{number}" for number in range(1, n + 1)]
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def judge_messages(
+    instruction: str,
+    reply: str,
+    passages: Sequence[PassageText] = (),
+    *,
+    question: str = "",
+    answer: str = "",
+    statements: Sequence[str] = (),
+) -> list[Message]:
+    """Chat messages for a judge, in one turn. `reply` shows the form of the JSON; what is judged stands last."""
+    shown = [
+        _numbered(number, PassageText(*map(_unmarked, (one.title, one.section, one.text))), 2 * PASSAGE_CHARS)
+        for number, one in enumerate(passages, start=1)
+    ]
+    shown += [f"<question>{_quoted(_unmarked(question), QUESTION_CHARS)}</question>"] if question else []
+    shown += [f"<answer>{_quoted(_unmarked(answer), 2 * QUESTION_CHARS)}</answer>"] if answer else []
+    for number, one in enumerate(statements, start=1):
+        shown.append(f"<statement {number}>{_quoted(_unmarked(one), STATEMENT_CHARS)}</statement {number}>")
+    asked = f"{instruction}\nReply with one JSON object: {reply}"
+    return [{"role": "user", "content": "\n\n".join([asked, *shown])}]
+
+
+def _unmarked(text: str) -> str:
+    """Without the delimiters that only a judge's prompt has; unseen characters first, which could part them."""
+    return _JUDGED_MARK.sub("< ", _UNSEEN.sub("", text))
 
 
 def as_data(text: str, max_chars: int) -> str:
