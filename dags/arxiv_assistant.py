@@ -45,6 +45,11 @@ SPARK: dict[str, Any] = {"pool": "spark"}
 GPU: dict[str, Any] = {"pool": "gpu", "queue": "t4", "execution_timeout": 20 * HOURS, "secrets": ["HF_TOKEN"]}
 TEACHER: dict[str, Any] = GPU | {"secrets": ["HF_TOKEN", "SPARK_ARXIV_TEACHER_KEY", "OPENAI_API_KEY"]}
 
+JUDGE: dict[str, Any] = {  # which may be asked about every pair there is
+    "execution_timeout": 20 * HOURS,
+    "secrets": ["HF_TOKEN", "SPARK_ARXIV_JUDGE_KEY", "OPENAI_API_KEY"],
+}
+
 
 def form(lake: str | None) -> dict[str, Param]:
     """The trigger form; empty fields mean: as the lake and its profile say."""
@@ -131,9 +136,9 @@ def pipeline(name: str = "", hour: str = "0") -> DAG:
             task_id="synthesize_qa", stage="synthesize_qa", flags=plan["flags"], **TEACHER
         ).expand(shard=plan)
         build_index = job("build_index")
-        curate_qa = job("curate_qa")
+        curate_qa = job("curate_qa", **JUDGE)
         train_student = job("train_student", **GPU)
-        evaluate_student = job("evaluate_student", **GPU)
+        evaluate_student = job("evaluate_student", **GPU | JUDGE)
         merge_and_deploy = job("merge_and_deploy", **GPU | {"secrets": ["HF_TOKEN", "APP_TOKEN"]})
 
         fetch_snapshot >> filter_papers >> fetch_pdfs >> extract_text >> chunk_documents

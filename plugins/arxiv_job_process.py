@@ -47,6 +47,7 @@ SECRETS: dict[str, tuple[str, str] | None] = {
     "HF_TOKEN": ("huggingface_default", "password"),
     "OPENAI_API_KEY": None,
     "SPARK_ARXIV_TEACHER_KEY": ("teacher_default", "password"),
+    "SPARK_ARXIV_JUDGE_KEY": ("judge_default", "password"),
     "APP_TOKEN": ("arxiv_app_default", "password"),
 }
 

@@ -135,7 +135,7 @@ FIELDS: dict[str, Field] = {
     "teacher": Field("string", "who wrote the pair: a name with its revision"),
     "prompt_version": Field("string", "name and hash of the prompt"),
     "split": Field("string", "train, validation or test, by paper"),
-    "scores": Field("list<score>", "checks of the pair with their values; `difficulty_01`: see operations.md"),
+    "scores": Field("list<score>", "checks of the pair with their values: see operations.md"),
     # takedowns
     "taken_down_at": Field("timestamp", "when the paper was taken down, UTC", in_digest=False),
     "why": Field("string", "what the owner said of it; null if nothing", in_digest=False),
@@ -254,7 +254,7 @@ DATASETS: dict[str, Dataset] = {
                 "qa_id chunk_ids paper_id question answer evidence question_type is_answerable teacher prompt_version"
                 " split license scores"
             ),
-            files=("rows.parquet", "refused.parquet"),
+            files=("rows.parquet", "refused.parquet", "judged.parquet"),
             reasons=QA_REASONS,
         ),
         Dataset("bases", "student bases made or converted here; never remade under the same name", grain="name"),

@@ -1,15 +1,16 @@
 """Keep the pairs that pass every check, split them by paper, and say of the others why not.
 
 Reads drafts, indexes (and reviews). Writes qa: rows.parquet has the kept pairs, refused.parquet the others with their
-reason. A test question stays where one of another split asks the same, so nothing that is tested is trained on.
-Run: python -m jobs curate_qa
+reason, judged.parquet what a judge said, if there is one. A test question stays where one of another split asks the
+same, so nothing that is tested is trained on. Fails with TryAgainError if the judge is away.
+Run: python -m jobs curate_qa [--judge openai --judge-model NAME --judge-url http://127.0.0.1:8000/v1]
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ from jobs.core.definition import split_of
 from jobs.core.errors import UsageError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
-from jobs.core.progress import Progress
 from jobs.retrieval import passages
 from jobs.retrieval.encoder import load_encoder
 from jobs.retrieval.index_view import View
-from jobs.retrieval.searcher import Query, Searcher
-from jobs.tuning import difficulty, duplicates, qa_checks, reviews, round_trip
+from jobs.retrieval.searcher import Searcher
+from jobs.tuning import difficulty, duplicates, judging, qa_checks, reviews, round_trip, verdicts
 from jobs.tuning.duplicates import SPLIT_ORDER, Asked
+from jobs.tuning.judging import Judged, PairJudgeConfig
 from jobs.tuning.prompt_file import MOST_UNANSWERABLE_01
 from jobs.tuning.qa_checks import QA
 
@@ -35,15 +36,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 REFUSED_FILE = "refused.parquet"
-ASKED_AT_ONCE = 256  # questions encoded together
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(PairJudgeConfig):
     """Settings of this stage; the salt of the split is in the lake's definition."""
 
     near_duplicate_cosine: float = setting(
@@ -67,7 +67,6 @@ class Config:
         "support from which a question that is meant to have no answer is taken for answered",
         affects_rows=True,
     )
-    device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
 
 
 @dataclass(frozen=True)
@@ -140,17 +139,20 @@ def _curate(config: Config, lake: Lake, attempt: Attempt, drafts: Sequence[Part]
     asked = _kept(rows, reasons, decisions)
     reasons |= _by_id(asked, duplicates.nearly_worded(asked, config.near_duplicate_jaccard))
     asked = _kept(rows, reasons, decisions)
+    searcher: Searcher | None = None
+    tried = [row for row in rows if row["qa_id"] not in decisions]
     if asked:
         encoder = load_encoder(View.read(index).encoder, device=config.device)
         vectors = encoder.encode([one.question for one in asked])
         reasons |= _by_id(asked, duplicates.near(asked, vectors, config.near_duplicate_cosine))
         searcher = Searcher.open(index, encoder)
-        tried = [row for row in rows if row["qa_id"] not in decisions]
-        reasons |= _not_found_again(config.round_trip_k, searcher, tried, reasons)
-        reasons |= _answered_after_all(config.answered_support_01, searcher, tried, reasons, known)
-        reasons |= _too_many_unanswerable(config.max_unanswerable_01, tried, reasons)
-        rows = _with_difficulty(searcher, rows, reasons)
-    _write(attempt, rows, reasons)
+        reasons |= round_trip.not_found_again(config.round_trip_k, searcher, tried, reasons)
+        reasons |= round_trip.answered_after_all(config.answered_support_01, searcher, tried, reasons, known.texts)
+    # Last of all that looks at pairs alone, for nothing costs more.
+    by_judge = judging.judge_pairs(config, attempt, index, rows, reasons, decisions)
+    reasons |= by_judge.refused
+    reasons |= _too_many_unanswerable(config.max_unanswerable_01, tried, reasons)
+    _write(attempt, by_judge.with_scores(_with_difficulty(searcher, rows, reasons)), reasons, by_judge)
 
 
 def _with_split(row: Row, salt: str, known: _Passages) -> Row:
@@ -196,38 +198,6 @@ def _by_id(asked: Sequence[Asked], refused: dict[int, str]) -> dict[str, str]:
     return {asked[place].qa_id: reason for place, reason in refused.items()}
 
 
-def _not_found_again(k: int, searcher: Searcher, rows: Sequence[Row], refused: dict[str, str]) -> dict[str, str]:
-    """Of the train split only: a test that the searcher passes by construction would flatter it."""
-    asked = [row for row in rows if row["qa_id"] not in refused and row["split"] == "train" and row["is_answerable"]]
-    return {
-        row["qa_id"]: "not_found_again"
-        for row, query in _asked_again(searcher, asked if k else [])
-        if not round_trip.finds_again(searcher, query, row["chunk_ids"], k)
-    }
-
-
-def _answered_after_all(
-    support_01: float, searcher: Searcher, rows: Sequence[Row], refused: dict[str, str], known: _Passages
-) -> dict[str, str]:
-    """The reverse, of every split: a wrong label is worse than a test that is a little easier."""
-    asked = [row for row in rows if row["qa_id"] not in refused and not row["is_answerable"]]
-    return {
-        row["qa_id"]: "answered_after_all"
-        for row, query in _asked_again(searcher, asked)
-        if round_trip.seems_answered(
-            searcher, query, row["paper_id"], [known.texts[one] for one in row["chunk_ids"]], support_01
-        )
-    }
-
-
-def _asked_again(searcher: Searcher, asked: Sequence[Row]) -> Iterator[tuple[Row, Query]]:
-    progress = Progress("questions asked again", len(asked))
-    for start in range(0, len(asked), ASKED_AT_ONCE):
-        block = asked[start : start + ASKED_AT_ONCE]
-        yield from zip(block, searcher.to_queries([row["question"] for row in block]), strict=True)
-        progress.step(len(block))
-
-
 def _too_many_unanswerable(most_01: float, rows: Sequence[Row], refused: dict[str, str]) -> dict[str, str]:
     """In each split the last by id above the share that may have no answer; ids are hashes, so this is a draw."""
     found: dict[str, str] = {}
@@ -239,15 +209,14 @@ def _too_many_unanswerable(most_01: float, rows: Sequence[Row], refused: dict[st
     return found
 
 
-def _with_difficulty(searcher: Searcher, rows: Sequence[Row], refused: dict[str, str]) -> list[Row]:
+def _with_difficulty(searcher: Searcher | None, rows: Sequence[Row], refused: dict[str, str]) -> list[Row]:
     """Rows with the kept pairs' difficulty among their scores."""
-    kept = [row for row in rows if row["qa_id"] not in refused]
+    if searcher is None:  # nothing is kept
+        return list(rows)
     found: dict[str, float] = {}
-    for start in range(0, len(kept), ASKED_AT_ONCE):
-        block = kept[start : start + ASKED_AT_ONCE]
-        for row, query in zip(block, searcher.to_queries([row["question"] for row in block]), strict=True):
-            rank = difficulty.rank_by_words(searcher, query, row["chunk_ids"])
-            found[row["qa_id"]] = difficulty.difficulty_01(rank, row["answer"], row["evidence"] or [])
+    for row, query in round_trip.asked_again(searcher, [row for row in rows if row["qa_id"] not in refused]):
+        rank = difficulty.rank_by_words(searcher, query, row["chunk_ids"])
+        found[row["qa_id"]] = difficulty.difficulty_01(rank, row["answer"], row["evidence"] or [])
     return [row | {"scores": [*row["scores"], *_score(found.get(row["qa_id"]))]} for row in rows]
 
 
@@ -255,8 +224,8 @@ def _score(value: float | None) -> list[Row]:
     return [] if value is None else [{"name": difficulty.SCORE, "value": value}]
 
 
-def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> None:
-    """Both files, ordered by paper, chunk and id."""
+def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str], by_judge: Judged) -> None:
+    """The files, pairs ordered by paper, chunk and id."""
     dataset = DATASETS["qa"]
     ordered = sorted(rows, key=lambda row: (row["paper_id"], row["chunk_ids"], row["question_type"], row["qa_id"]))
     kept = [row for row in ordered if row["qa_id"] not in reasons]
@@ -264,13 +233,16 @@ def _write(attempt: Attempt, rows: Sequence[Row], reasons: dict[str, str]) -> No
     written = tables.write_rows(attempt.folder / tables.ROWS_FILE, dataset, [tables.make_table(dataset, kept)])
     table = _refused_table(refused, reasons)
     tables.write_tables(attempt.folder / REFUSED_FILE, table.schema, [table])
+    verdicts.write(attempt.folder / verdicts.FILE, by_judge.verdicts)
     splits = Counter(row["split"] for row in kept)
     log.info("pairs by split: %s", ", ".join(f"{name} {splits[name]}" for name in ("train", "validation", "test")))
     attempt.finish(
         Counts.of(dataset, len(kept), Counter(reasons.values())),
         rows=written.n_rows,
         digest=written.digest,
-        extra={
+        taken_over=by_judge.n_taken_over,
+        extra=by_judge.told
+        | {
             "splits": dict(splits),
             "n_unanswerable": sum(not row["is_answerable"] for row in kept),
             "types": dict(Counter(row["question_type"] for row in kept)),

@@ -33,6 +33,11 @@ class Shelf:
         """The passages of an index part, and its searcher."""
         return cls(tables.read_table(index.file(passages.FILE), _COLUMNS), Searcher.open(index))
 
+    @classmethod
+    def of_texts(cls, index: Part) -> Shelf:
+        """The passages of an index part, without a searcher."""
+        return cls(tables.read_table(index.file(passages.FILE), _COLUMNS))
+
     def __contains__(self, chunk_id: str) -> bool:
         return chunk_id in self._row_of
 

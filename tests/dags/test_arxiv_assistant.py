@@ -116,8 +116,16 @@ def test_every_task_has_an_end_and_retries(dag: dict[str, Any]) -> None:
     assert {task["rule"] for task in tasks} == {"none_failed"}
 
 
-def test_only_who_asks_the_teacher_gets_its_key(dag: dict[str, Any]) -> None:
-    assert [name for name, task in dag["tasks"].items() if "OPENAI_API_KEY" in task["secrets"]] == ["synthesize_qa"]
+@pytest.mark.parametrize(
+    ("key", "stages"),
+    [
+        ("SPARK_ARXIV_TEACHER_KEY", {"synthesize_qa"}),
+        ("SPARK_ARXIV_JUDGE_KEY", {"curate_qa", "evaluate_student"}),
+        ("OPENAI_API_KEY", {"synthesize_qa", "curate_qa", "evaluate_student"}),
+    ],
+)
+def test_only_who_asks_teacher_or_judge_gets_its_key(dag: dict[str, Any], key: str, stages: set[str]) -> None:
+    assert {name for name, task in dag["tasks"].items() if key in task["secrets"]} == stages
 
 
 def test_only_synthesis_is_mapped(dag: dict[str, Any]) -> None:

@@ -36,7 +36,9 @@ class FakeServer:
         with self._lock:
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
-            self.asked.append(json.loads(handler.rfile.read(int(handler.headers["content-length"]))))
+            asked = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+            self.asked.append(asked)
+            handler.asked = asked  # type: ignore[attr-defined]  # an answer may look at what it answers
             self.keys.append(handler.headers.get("authorization"))
             answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         with contextlib.suppress(ConnectionError):
@@ -89,6 +91,16 @@ def says(text: Any, finish: str = "stop", delay_s: float = 0.0) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(delay_s)
         plain(handler)
+
+    return answer
+
+
+def replies(to: Callable[[str], Any]) -> Answer:
+    """A chat completion with what `to` says to the last message: an object, or another answer."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        said = to(handler.asked["messages"][-1]["content"])  # type: ignore[attr-defined]
+        (said if callable(said) else says(json.dumps(said)))(handler)
 
     return answer
 

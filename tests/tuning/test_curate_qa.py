@@ -124,6 +124,7 @@ def test_every_declared_reason_is_planted_somewhere() -> None:
     elsewhere = {
         *("not_in_index", "no_evidence", "duplicate", "near_duplicate", "leak", "not_found_again", "reviewed_out"),
         *("answered_after_all", "too_many_unanswerable", "one_passage_suffices", "off_subject"),
+        *("judged_unsupported", "judged_answered", "judged_not_standalone", "not_judged"),  # test_judging.py
     }
     assert set(DATASETS["qa"].reasons) == set(PLANTED) | elsewhere
 
