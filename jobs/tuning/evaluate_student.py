@@ -1,7 +1,8 @@
 """Measure the student beside its base on papers that neither training nor any example has seen.
 
 Reads adapters, indexes, qa (its test split), questions. Writes reports. Fails with ContractError if the adapter has
-learnt from a test paper. A student that beats nothing is no failure: the report says so in its first lines.
+learnt from a test paper, with TryAgainError if a judge is configured and away. A student that beats nothing is no
+failure: the report says so in its first lines.
 Run: python -m jobs evaluate_student --lake lakes/sample
 """
 
@@ -9,38 +10,41 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jobs.core import durable, tables
-from jobs.core.config import setting
+from jobs.core.config import Settings, setting
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
 from jobs.core.stages import STAGES
 from jobs.core.windows import Window
-from jobs.tuning import gate, report, scoring
+from jobs.tuning import answers_judged, gate, judge, report, scoring, verdicts
+from jobs.tuning.answers_judged import JudgedAnswers
 from jobs.tuning.bases import base_of
 from jobs.tuning.fitting import ADAPTER_FILES
+from jobs.tuning.judge import JudgeConfig
+from jobs.tuning.judge_file import ANSWERS
 from jobs.tuning.learnt import TRAINING_FILE, Learnt
 from jobs.tuning.loading import Precision, choose_precision
+from jobs.tuning.prompts import PassageText
 from jobs.tuning.scoring import Asked, Limits, Pass, Scored
 from jobs.tuning.shelf import Shelf
 from jobs.tuning.student import Student
 
 log = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 PART, CONTROL_PART = "all", "shuffled"
 REPORT_FILE, TEXT_FILE, PLOT_FILE, PAGE_FILE = "report.json", "report.md", "report.png", "report.html"
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(JudgeConfig):
     """Settings of this stage: how many rows each measurement takes. The defaults suit two cores and two minutes."""
 
-    device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
     loss_rows: int = setting(
         8, "test questions whose expected answers are measured, a system and mode", affects_rows=True
     )
@@ -53,6 +57,14 @@ class Config:
     retrieval_rows: int = setting(200, "test questions that search is measured on", affects_rows=True)
     bootstrap_draws: int = setting(1000, "draws of papers for each interval", affects_rows=True)
     min_test_papers: int = setting(2, "test papers below which the gate refuses", affects_rows=True)
+    judged_rows: int = setting(
+        50, "test questions whose answers, with retrieval, a judge looks at; at most generated_rows", affects_rows=True
+    )
+
+    @staticmethod
+    def derive(values: Settings) -> dict[str, tuple[Any, str]]:
+        """What follows from the judge's prompts. Raises UsageError if they, or the judge, are wrong."""
+        return judge.derive(values, ANSWERS)
 
 
 def parts(_config: Config, lake: Lake, _windows: Sequence[Window]) -> list[str]:
@@ -93,6 +105,7 @@ def _evaluate(config: Config, lake: Lake, attempt: Attempt) -> None:
     gate.refuse_leak(Learnt.read(adapter).papers, lake.definition.split_salt)
     pairs = scoring.in_order([pair for pair in task.part_of("qa").rows() if pair["split"] == "test"])
     rows: list[Scored] = []
+    by_judge = JudgedAnswers([])
     ranks: dict[str, list[int | None]] = {}
     answerable, impossible = ([pair for pair in pairs if pair["is_answerable"] == there] for there in (True, False))
     searched = answerable[: config.retrieval_rows]
@@ -100,12 +113,17 @@ def _evaluate(config: Config, lake: Lake, attempt: Attempt) -> None:
         shelf = Shelf.open(task.part_of("indexes"))
         ranks = scoring.retrieval_ranks(searched, shelf)
         first = [*answerable[: max(config.loss_rows, config.generated_rows)], *impossible[: config.refusal_rows]]
-        rows = _score_systems(config, lake, attempt, scoring.ask_searcher(first, shelf, config.passages_read))
+        asked = scoring.ask_searcher(first, shelf, config.passages_read)
+        rows = _score_systems(config, lake, attempt, asked)
         rows += scoring.quoted_answers([*searched, *impossible[: config.retrieval_rows]], shelf)
+        by_judge = _judge(config, attempt, rows, answerable, {one.qa_id: one for one in asked}, shelf)
+    rows = by_judge.rows
     made = report.assemble(rows, ranks, [pair["paper_id"] for pair in searched], pairs, config.bootstrap_draws)
     verdict = gate.decide(made, config.min_test_papers)
     made["gate"], made["answers_by"] = verdict.to_dict(), gate.answers_by(made, verdict)
+    made["judge"] = by_judge.told
     made["adapter"], made["training"] = adapter.manifest.key, _training_of(adapter)
+    verdicts.write(attempt.folder / verdicts.FILE, by_judge.verdicts)
     _write(attempt, made, rows, n_pairs=len(pairs))
 
 
@@ -151,6 +169,24 @@ def _run_passes(
                 scoring.keep(folder, one, scored)
                 log.info("system=%s mode=%s rows=%d", one.system, one.mode, len(scored))
     return [row for one in passes for row in scoring.read_kept(folder, one) or []]
+
+
+def _judge(
+    config: Config,
+    attempt: Attempt,
+    rows: Sequence[Scored],
+    pairs: Sequence[dict[str, Any]],
+    asked: Mapping[str, Asked],
+    shelf: Shelf,
+) -> JudgedAnswers:
+    """The first questions that the student answered, as a judge sees the answers."""
+    passage_chars = _training_of(attempt.task.part_of("adapters"))["passage_chars"]
+
+    def passages_of(row: Scored) -> tuple[PassageText, ...]:
+        return scoring.passages_shown(row, asked[row.qa_id], shelf, passage_chars)
+
+    first = pairs[: min(config.judged_rows, config.generated_rows)]
+    return answers_judged.judge_answers(config, attempt, rows, first, passages_of)
 
 
 def _control(lake: Lake, task: PartTask) -> Part | None:

@@ -56,7 +56,12 @@ class Difference:
 
 def words_of(text: str) -> list[str]:
     """Words in lower case without articles, punctuation and citations such as [2]."""
-    return [word for word in _WORD.findall(_CITATION.sub(" ", text).lower()) if word not in _ARTICLES]
+    return [word for word in _WORD.findall(without_citations(text).lower()) if word not in _ARTICLES]
+
+
+def without_citations(text: str) -> str:
+    """A text without marks such as [2], blanks collapsed."""
+    return " ".join(_CITATION.sub(" ", text).split())
 
 
 def token_f1(answer: str, expected: str) -> float:

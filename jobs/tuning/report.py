@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable
-from jobs.tuning import metrics
+from jobs.tuning import answers_judged, metrics
 from jobs.tuning.gate import REASONS
-from jobs.tuning.scoring import METRICS, MODES, RANKS, Scored
+from jobs.tuning.scoring import JUDGED_METRICS, METRICS, MODES, RANKS, Scored, metrics_of, value_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -25,7 +25,7 @@ PAIRS = (
     ("shuffled_answers", "student"),
 )
 OPPONENTS = {"base": "its base", "quoted": "quoted sentences", "released": "the released student"}
-IS_BETTER_LOW = {"answer_loss": True, "token_f1": False, "rouge_l": False}
+IS_BETTER_LOW = {"answer_loss": True, "token_f1": False, "rouge_l": False, "faithfulness": False}
 HOW_TO_MEASURE = {
     "wrong_question": "It needs test pairs of two papers at least.",
     "shuffled_answers": "Train and measure it with: python -m jobs run --controls true",
@@ -34,7 +34,8 @@ WHO_ANSWERS = {
     "student": "The chat answers with the student: it surely beats quoted sentences.",
     "quoted": "The chat answers with quoted sentences: no student surely beats them.",
 }
-NAMES = {"answer_loss": "answer loss", "token_f1": "token F1", "rouge_l": "ROUGE-L"}
+NAMES = {"answer_loss": "answer loss", "token_f1": "token F1", "rouge_l": "ROUGE-L", "faithfulness": "faithfulness"}
+_UNMEASURED: dict[str, Any] = {"mean": None}
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -58,7 +59,7 @@ def assemble(
     controls: dict[str, Any] = {}
     for (system, mode), cell in by_cell.items():
         into = controls if system in CONTROLS else systems
-        into.setdefault(system, {})[mode] = {name: _score(cell, name, draws) for name in METRICS}
+        into.setdefault(system, {})[mode] = {name: _score(cell, name, draws) for name in metrics_of(cell)}
     return {
         "systems": systems,
         "controls": controls,
@@ -73,8 +74,9 @@ def rows_table(rows: Sequence[Scored]) -> pyarrow.Table:
     """The scores of every row, for rows.parquet; what was not measured is null."""
     import pyarrow as pa
 
-    columns = ("qa_id", "paper_id", "system", "mode", *METRICS, "answer", "is_answerable")
-    types = dict.fromkeys(METRICS, pa.float64()) | {"is_answerable": pa.bool_()}
+    measured = (*METRICS, *JUDGED_METRICS)
+    columns = ("qa_id", "paper_id", "system", "mode", *measured, "answer", "is_answerable")
+    types = dict.fromkeys(measured, pa.float64()) | {"is_answerable": pa.bool_()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in columns])
     plain = [{name: _none_if_nan(getattr(row, name)) for name in columns} for row in rows]
     return pa.Table.from_pylist(plain, schema=schema)
@@ -89,6 +91,8 @@ def as_markdown(made: dict[str, Any]) -> str:
     ]
     lines += ["95 % interval over papers. Loss: nats a token of the expected answer, lower is better.", ""]
     lines += _systems_table(made["systems"] | made["controls"])
+    if made.get("judge"):
+        lines += ["", *answers_judged.sentences(made["judge"], made["systems"])]
     if made["refusals"]:
         lines += ["", "## Refusals", "", *_refusals_table(made["refusals"])]
     if made["retrieval"]:
@@ -133,8 +137,9 @@ def draw(made: dict[str, Any], path: Path) -> None:
 
     cells = [(f"{name}\n{mode}", cell) for name, modes in _all_systems(made).items() for mode, cell in modes.items()]
     figure = Figure(figsize=(12, 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
-        shown = [(label, cell[metric]) for label, cell in cells if cell[metric]["mean"] is not None]
+    drawn = _metrics_shown(cell for _, cell in cells)
+    for axes, metric in zip(figure.subplots(1, len(drawn)), drawn, strict=True):
+        shown = [(label, cell[metric]) for label, cell in cells if cell.get(metric, _UNMEASURED)["mean"] is not None]
         means = [one["mean"] for _, one in shown]
         below = [max(0.0, one["mean"] - one["low"]) for _, one in shown]
         above = [max(0.0, one["high"] - one["mean"]) for _, one in shown]
@@ -144,9 +149,16 @@ def draw(made: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
+def _metrics_shown(cells: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    there = {name for cell in cells for name in cell}
+    return (*METRICS, *(name for name in JUDGED_METRICS if name in there))
+
+
 def _score(cell: Sequence[Scored], metric: str, draws: int) -> dict[str, Any]:
-    values = [getattr(row, metric) for row in cell]
-    return metrics.score(values, [row.paper_id for row in cell], draws=draws).to_dict()
+    """Over the rows that were asked for the metric."""
+    asked = [row for row in cell if getattr(row, metric) is not None]
+    values = [getattr(row, metric) for row in asked]
+    return metrics.score(values, [row.paper_id for row in asked], draws=draws).to_dict()
 
 
 def _paired(by_cell: dict[tuple[str, str], list[Scored]], draws: int) -> dict[str, Any]:
@@ -166,9 +178,10 @@ def _differences(a: Sequence[Scored], b: Sequence[Scored], draws: int) -> dict[s
     papers = [row.paper_id for row, _ in both]
     return {
         name: metrics.difference(
-            [getattr(row, name) for row, _ in both], [getattr(other, name) for _, other in both], papers, draws=draws
+            [value_of(row, name) for row, _ in both], [value_of(other, name) for _, other in both], papers, draws=draws
         ).to_dict()
-        for name in METRICS
+        for name in metrics_of(a)
+        if name in metrics_of(b)
     }
 
 
@@ -241,10 +254,13 @@ def _control_sentence(name: str, found: dict[str, Any]) -> str:
 
 
 def _systems_table(systems: dict[str, Any]) -> list[str]:
-    lines = ["| system | mode | " + " | ".join(NAMES[name] for name in METRICS) + " |", "|---|---|---|---|---|"]
+    names = _metrics_shown(cell for modes in systems.values() for cell in modes.values())
+    lines = ["| system | mode | " + " | ".join(NAMES[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
     for system, modes in systems.items():
         for mode, cell in modes.items():
-            lines.append(f"| {system} | {mode} | " + " | ".join(_shown(cell[name]) for name in METRICS) + " |")
+            lines.append(
+                f"| {system} | {mode} | " + " | ".join(_shown(cell.get(name, _UNMEASURED)) for name in names) + " |"
+            )
     return lines
 
 

@@ -6,6 +6,7 @@ kill costs one system's pass over the rows.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from jobs.tuning.student import Messages, Student
 MODES = ("closed", "retrieval")
 RANKS = (1, 5, 10)  # recall is measured among the first 1, 5 and 10 passages
 METRICS = ("answer_loss", "token_f1", "rouge_l")
+JUDGED_METRICS = ("faithfulness",)  # only where a judge was asked
 NAN = float("nan")
 
 
@@ -55,6 +57,7 @@ class Scored:
     rouge_l: float
     answer: str | None
     is_answerable: bool = True
+    faithfulness: float | None = None  # None: no judge was asked about this row; NaN: it says nothing to judge
 
     @property
     def is_refused_01(self) -> float:
@@ -112,6 +115,25 @@ def quoted_answers(pairs: Sequence[dict[str, Any]], shelf: Shelf) -> list[Scored
         said = quoted.text if quoted.supported else prompts.REFUSAL
         scored.append(_scored(QUOTED, _asked(pair, ()), NAN, said))
     return scored
+
+
+def metrics_of(rows: Sequence[Scored]) -> tuple[str, ...]:
+    """What rows were measured by: a judge is not asked of every system."""
+    return (*METRICS, *(name for name in JUDGED_METRICS if any(getattr(row, name) is not None for row in rows)))
+
+
+def value_of(row: Scored, metric: str) -> float:
+    """NaN where it was not measured."""
+    value: float | None = getattr(row, metric)
+    return NAN if value is None else value
+
+
+def passages_shown(row: Scored, asked: Asked, shelf: Shelf, passage_chars: int) -> tuple[prompts.PassageText, ...]:
+    """What a system had before it when it answered with retrieval: a student cut passages, quoting whole ones."""
+    if row.system == QUOTED.system:
+        found = shelf.searcher.search(asked.question).passages if shelf.searcher else ()
+        return tuple(shelf.passage(passage.chunk_id) for passage in found)
+    return tuple(dataclasses.replace(one, text=prompts.as_data(one.text, passage_chars)) for one in asked.found)
 
 
 def prompt_of(asked: Asked, mode: str, passage_chars: int, question: str | None = None) -> Messages:

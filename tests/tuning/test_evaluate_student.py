@@ -11,10 +11,11 @@ from jobs.core import durable, tables
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
-from jobs.tuning import scoring
+from jobs.tuning import scoring, verdicts
 from jobs.tuning.learnt import PAPERS_FILE, Learnt
 from jobs.tuning.scoring import Asked
 from tests.tuning import tuning_house as house
+from tests.tuning.fake_openai import replies, serving
 
 pytestmark = pytest.mark.slow
 QUICK = house.QUICK | {"max_steps": 2, "max_length": 512}
@@ -197,6 +198,30 @@ def test_passes_that_were_finished_before_a_kill_are_not_made_again(
     house.make(measured, "evaluate_student", **QUICK)
     assert not set(ran) & set(ran_before)
     assert report_of(measured)["systems"] == before["systems"]
+
+
+def takes_apart(prompt: str) -> dict[str, Any]:
+    """A judge to whom every answer makes two statements, of which its passages support the first."""
+    if "<statement 1>" in prompt:
+        return {"statement_1": True, "statement_2": False}
+    return {"statements": ["It is so.", "It is not so."]}
+
+
+def test_judge_looks_at_answers_with_retrieval(measured: Lake) -> None:
+    with serving(replies(takes_apart)) as fake:
+        settings = QUICK | {"loss_rows": 1, "generated_rows": 1, "judge": "openai", "judge_model": "toy"}
+        house.make(measured, "evaluate_student", **settings, judge_url=fake.url)
+    made = report_of(measured)
+    cells = {name: modes["retrieval"]["faithfulness"] for name, modes in made["systems"].items()}
+    assert {name: (cell["mean"], cell["n"] + cell["n_missing"]) for name, cell in cells.items()} == {
+        "base": (0.5, 1),
+        "student": (0.5, 1),
+        "quoted": (0.5, 1),
+    }
+    assert "faithfulness" not in made["systems"]["student"]["closed"]
+    assert made["judge"]["name"] == "openai:toy"
+    assert "openai:toy" in report_part(measured).file("report.html").read_text()
+    assert verdicts.FILE in report_part(measured).manifest.files
 
 
 def asked(number: int, paper: str) -> Asked:
