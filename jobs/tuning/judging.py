@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ class PairJudgeConfig(JudgeConfig):
     judge_reviewed_rows: int = setting(
         100, "reviewed pairs that a judge is asked about too, to say how far it agrees with people; decides nothing"
     )
-    min_judged_01: float = setting(0.5, "share of the pairs asked about that must get a verdict, else the stage fails")
+    min_judge_yield_01: float = setting(0.1, "share of the pairs judged that must be kept, else the stage fails")
 
     @staticmethod
     def derive(values: Settings) -> dict[str, tuple[Any, str]]:
@@ -82,7 +83,7 @@ def judge_pairs(
 ) -> Judged:
     """Ask about every pair that nothing refused yet and nobody reviewed, once. Without a judge only keep verdicts.
 
-    Raises TryAgainError if the judge is away, YieldError if hardly any of its replies is a verdict.
+    Raises TryAgainError if the judge is away, YieldError if it keeps hardly any pair.
     """
     ids = {row["qa_id"] for row in rows}
     before = {key: one for key, one in verdicts.of_previous(attempt).items() if one.qa_id in ids}
@@ -166,12 +167,12 @@ def _reason(verdict: Verdict, least: int) -> str | None:
 
 
 def _hold_floor(config: PairJudgeConfig, name: str, found: Sequence[Verdict]) -> None:
-    """A judge that hardly ever replies as it should is of no use; refusing all its pairs would empty the dataset."""
-    without = [one.reason for one in found if one.reason is not None]
-    if found and 1 - len(without) / len(found) < config.min_judged_01:
-        why = ", ".join(sorted(set(without)))
+    """A judge that replies as it should not, or says no to everything, is of no use: it would empty the dataset."""
+    refused = Counter(reason for one in found if (reason := _reason(one, config.judge_least)) is not None)
+    if found and 1 - refused.total() / len(found) < config.min_judge_yield_01:
         raise YieldError(
-            f"{name} gave no verdict on {len(without)} of {len(found)} pairs ({why}). Expected one on at least "
-            f"{config.min_judged_01:.0%} of them. Nothing was published, verdicts are kept. Ask another judge, or one "
-            "whose server takes a JSON schema; --min-judged-01 lowers the floor."
+            f"{name} keeps {len(found) - refused.total()} of {len(found)} pairs, the floor is "
+            f"{config.min_judge_yield_01:.1%}. Why not: {dict(refused)}. Nothing was published, its verdicts are kept. "
+            "Ask another judge; --judge-least 1 keeps all whose scores can be read, to look at them, and "
+            "--min-judge-yield-01 lowers the floor."
         )

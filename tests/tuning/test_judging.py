@@ -162,7 +162,7 @@ def test_nothing_is_asked_twice_by_a_later_run(lake: Lake, drafted: Path) -> Non
         part = judged(lake, fake)
         assert names_asked(fake) == Counter(PAPERS)
         assert (part.manifest.taken_over, part.manifest.rows) == (4, 6)
-        judged(lake, fake, judge_least=5)
+        judged(lake, fake, judge_least=5, min_judge_yield_01=0.0)
         judged(lake, fake, judge_least=1, judge_batch=2)
     assert names_asked(fake) == Counter(PAPERS)
 
@@ -218,7 +218,7 @@ def test_each_kind_of_rubbish_ends_kept_or_with_a_reason(tmp_path: Path, monkeyp
     by_name = {name_of(one): answer for one, (answer, _) in zip(ids, RUBBISH, strict=True)}
     lake = build(tmp_path / "lake", {f"{one}v1#0": {} for one in ids})
     with serving(replies(about(**by_name))) as fake:
-        part = judged(lake, fake, min_judged_01=0.1)
+        part = judged(lake, fake, min_judge_yield_01=0.1)
     expected = {f"{one}v1#0": reason for one, (_, reason) in zip(ids, RUBBISH, strict=True) if reason}
     assert refused(part) == expected
     assert part.manifest.counts.read == len(RUBBISH)
@@ -266,11 +266,23 @@ def test_wrong_key_ends_the_stage_with_the_judges_own_settings(lake: Lake, monke
     assert set(fake.keys) == {"Bearer of the judge"}
 
 
-def test_useless_judge_fails_below_its_floor_and_publishes_nothing(lake: Lake) -> None:
-    with serving(says("Hm.")) as fake:
-        with pytest.raises(YieldError, match=r"no verdict on 6 of 6 pairs \(malformed\)"):
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [("Hm.", "not_judged"), (json.dumps({"supported": 1, "standalone": 1}), "judged_unsupported")],
+)
+def test_judge_that_keeps_nothing_fails_below_its_floor_and_publishes_nothing(
+    lake: Lake, said: str, reason: str
+) -> None:
+    with serving(says(said)) as fake:
+        with pytest.raises(YieldError, match=rf"keeps 0 of 6 pairs.*{reason}': 6"):
             judged(lake, fake)
         assert lake.current("qa", "all") is None
+
+
+def test_judge_whose_replies_were_no_verdicts_is_asked_again(lake: Lake) -> None:
+    with serving(says("Hm.")) as fake:
+        with pytest.raises(YieldError, match="floor"):
+            judged(lake, fake)
         fake.answers[:] = [replies(about())]
         assert judged(lake, fake).manifest.rows == 6
 
@@ -437,7 +449,8 @@ def test_judge_in_this_process_gives_scores_of_the_form_by_construction(lake: La
     rows = house.drafts(lake)
     rewrite_drafts(lake, [*rows[:2], without_answer(rows[2])])
     folder = make_tiny(tmp_path / "tiny")
-    part = curate(lake, judge="transformers", judge_model=str(folder), device="cpu", max_unanswerable_01=0.5, **LOOSE)
+    settings = {"judge": "transformers", "judge_model": str(folder), "device": "cpu", "min_judge_yield_01": 0.0}
+    part = curate(lake, max_unanswerable_01=0.5, **settings, **LOOSE)
     found = verdicts._from_table(tables.read_table(part.file(verdicts.FILE)))
     assert [one.reason for one in found] == [None] * 3
     assert {tuple(one.scores) for one in found} == set(VERDICT_NAMES.values())
