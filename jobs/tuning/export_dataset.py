@@ -64,8 +64,9 @@ in two splits.
 - `chat/*.jsonl`: `{{"messages": [user, assistant]}}`, without passages and so without refusals.
 - `{plain_file}`: the same of the train split as a plain list of question and answer.
 
-Written by {teachers}; prompts {prompts}. Made from qa {qa_key} of the lake `{name}`. Pairs of the test split are for
-measuring: do not train on them. The papers are their authors'; `url` leads to each at arXiv.
+Written by {teachers}; prompts {prompts}; judged by {judge}.
+Made from qa {qa_key} of the lake `{name}`. Pairs of the test split are for measuring: do not train on them. The papers
+are their authors'; `url` leads to each at arXiv.
 """
 
 
@@ -214,8 +215,14 @@ def card(rows: Sequence[Row], lake: Lake, qa: Part) -> str:
         plain_file=PLAIN_FILE,
         teachers=", ".join(sorted({row["teacher"] for row in rows})) or "nobody",
         prompts=", ".join(sorted({row["prompt_version"] for row in rows})) or "none",
+        judge=_judge_of(qa),
         qa_key=qa.folder.name,
     )
+
+
+def _judge_of(qa: Part) -> str:
+    told = qa.manifest.extra.get("judge")
+    return f"{told['name']}, prompt {told['prompt']}" if told else "no model"
 
 
 def _of(rows: Iterable[Row], split: str) -> list[Row]:

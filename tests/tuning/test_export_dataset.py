@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,15 @@ def test_card_counts_what_is_there(lake: Lake, tmp_path: Path) -> None:
     qa = lake.current("qa", "all")
     assert qa
     assert qa.folder.name in card
+    assert "judged by no model." in card
+
+
+def test_card_names_the_judge(lake: Lake) -> None:
+    qa = lake.current("qa", "all")
+    assert qa
+    manifest = dataclasses.replace(qa.manifest, extra={"judge": {"name": "openai:toy", "prompt": "judge@1"}})
+    card = export_dataset.card([], lake, dataclasses.replace(qa, manifest=manifest))
+    assert "judged by openai:toy, prompt judge@1." in card
 
 
 def test_pair_of_an_older_version_is_left_out_and_said(
