@@ -41,6 +41,11 @@ _ACTIVITIES = (["training"], ["inference"], ["search"], ["retrieval"], ["evaluat
 _POINTS_BACK = re.compile(r"\b(?:of|before|after) (?:it|them)$")
 _BOTH = re.compile(r"that (?:both|they|neither) (?!of\b)[a-z]+")
 _OF_ITS_TEXT = re.compile(r"the [^A-Z\d]*\b(?:of|in|for|on|from) (?:the|an?) [^A-Z\d]*$")  # "the slit of the device"
+# Of a figure: "the middle and bottom rows", "dashed curves".
+_DRAWN = re.compile(
+    r"\b(?:top|middle|bottom|upper|lower|left|right|outer|inner|dashed|dotted|solid|shaded|purple|red|blue|green|orange"
+    r"|gr[ae]y|black)\b.*\b(?:row|column|band|curve|line|bar|dot|plot|region)s?\b"
+)
 _GERUND = re.compile(r"[A-Z]?[a-z-]+ing (?P<article>an?|the|each|all)?\b")
 _GERUND_NOUNS = word_set(
     "learning training sampling clustering pooling encoding embedding packing masking scaling pruning caching batching"
@@ -185,6 +190,8 @@ def _stands_alone(words: list[str]) -> bool:
     if any(word in NEVER_IN_SUBJECT or word.isdigit() for word in lowered) or len(lowered[-1]) < 2:
         return False
     if _PLACED.match(" ".join(lowered)) or lowered in _ACTIVITIES or "The" in words[1:]:
+        return False
+    if _DRAWN.search(" ".join(lowered)):
         return False
     if _OF_ITS_TEXT.match(f"{lowered[0]} {' '.join(words[1:])}") or _is_heading(words):
         return False

@@ -89,6 +89,8 @@ def test_sentence_is_asked_for_by_its_form(sentence: str, kind: str, question: s
         "Packing Model State Memory Model states keep a large share of it.",
         "The σ parameter of XR7 was obtained by cross validation.",
         "A negative RU is a sign that is read as useless by the table.",
+        "The dashed curves of XR7 show a steady fall of the loss.",
+        "XR7 algorithms are used to generate text in those accounts.",
         "MP splits the model over the cards of a machine.",
         "Pa+cpu is turned on when it is beneficial to the run.",
         "Retrieval is a fundamental task of language processing.",
