@@ -27,7 +27,8 @@ _UNFIT = re.compile(
     r"[∗∑∏√∈∉≤≥≪≫≈∞∂∇⊤∥⌈⌊¯˜ˆ∝→⇐⇔∩∪•=|{}\\]|\(\d+\)|[.!?]\d|\w{3,}\. [a-z]|“[^”]*$"
     r"|\b(?:Tables?|Figures?|Fig|Sections?|Listing|Algorithm|Appendix|Chapter|Eqs?|Proposition|Theorem|Lemma)\.? ?[\d(]"
     r"|\b(?:this|these|such(?! as)|the above|above(?! \d)|below|here|we|our|us|I|my|you|your)\b"
-    r"|\b(?:latter|former|following)\b|\b(?:the|an) example\b|\b(?:all|the) others?\b|\bthose (?!of|that|who|in|with|by|from)|^[^,;:]*\bthen\b"
+    r"|\b(?:latter|former|following)\b|\b(?:the|an) example\b|\b(?:all|the) others?\b|^[^,;:]*\bthen\b"
+    r"|\bthose (?!of|that|who|in|with|by|from)"
     r"|(?-i:\b(?:(?!v)[a-z]\d+|[xyzhw][ijt])\b)"  # d2, yi: letters of a formula that lost its form
     r"|§|\b[a-z]{2,}\d \d\b|\bRefs?\.",  # conv5 1: an underscore that was lost
     re.IGNORECASE,
