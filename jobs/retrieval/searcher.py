@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from jobs.core.manifest import Manifest
 from jobs.retrieval import passages, ranking, support
 from jobs.retrieval.encoder import Encoder, load_encoder
 from jobs.retrieval.index_view import View
+from jobs.retrieval.indexed_papers import NO_FILTERS, Filters, IndexedPapers
 from jobs.retrieval.named_papers import NamedPapers, Titled
 from jobs.retrieval.passages import Passage, to_passage, words_text
 from jobs.retrieval.vector_index import VectorIndex
@@ -43,37 +44,11 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Filters:
-    """Which papers may be found. `submitted_before`: first version submitted earlier than that (UTC if naive).
-
-    `without`: papers that may not, whatever else is asked.
-    """
-
-    categories: Collection[str] | None = None
-    submitted_before: datetime | None = None
-    without: Collection[str] = frozenset()
-
-
-NO_FILTERS = Filters()
-
-
-@dataclass(frozen=True)
 class Found:
     """Passages, best first, and an estimate of 0 to 1 that they can answer the question at all."""
 
     support_01: float
     passages: tuple[Passage, ...]
-
-
-@dataclass(frozen=True)
-class _Papers:
-    """What filters look at, a paper each; `number_of_row` int32 [n_rows] says whose a passage is."""
-
-    numbers: dict[str, int]
-    named: list[Titled]
-    categories: list[frozenset[str]]
-    submitted_at: np.ndarray  # datetime64[us]
-    number_of_row: np.ndarray
 
 
 class Searcher:
@@ -89,7 +64,7 @@ class Searcher:
         self._table = table
         self._vectors = vectors
         self._words = words
-        self._papers = _papers_of(table)
+        self._papers = IndexedPapers(table)
         self._named = NamedPapers(self._papers.named)
 
     @property
@@ -167,7 +142,7 @@ class Searcher:
         """As `search`, from the question's vector and words."""
         if mode not in ranking.MODES or k < 1:
             raise UsageError(f"mode={mode!r} k={k}: expected one of {', '.join(ranking.MODES)}, and k at least 1.")
-        allowed = self._allowed(query.paper_id, filters)
+        allowed = self._papers.allowed(query.paper_id, filters)
         ranked, top_cosine = self._rank(query, mode, allowed, max(N_CANDIDATES, 4 * k))
         chosen = ranking.cap(ranked, self._papers.number_of_row, k, None if query.paper_id else per_paper)
         rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in chosen]
@@ -194,56 +169,3 @@ class Searcher:
     def _support(self, query: Query, top_cosine: float, rows: Sequence[dict[str, Any]]) -> float:
         texts = [words_text(row["title"], row["section_path"], row["text"]) for row in rows[: support.N_PASSAGES]]
         return support.estimate(top_cosine, self.coverage_01(query.words, texts))
-
-    def _allowed(self, paper_id: str | None, filters: Filters) -> np.ndarray | None:
-        """bool [n_rows] of the passages that may be found; None for all."""
-        import numpy as np
-
-        papers = self._papers
-        if paper_id is None and filters == NO_FILTERS:
-            return None
-        allowed = np.ones(len(papers.numbers), dtype=bool)
-        if paper_id is not None:
-            allowed[:] = False
-            if paper_id in papers.numbers:
-                allowed[papers.numbers[paper_id]] = True
-        if filters.categories is not None:
-            wanted = frozenset(filters.categories)
-            allowed &= np.array([not wanted.isdisjoint(one) for one in papers.categories], dtype=bool)
-        if filters.submitted_before is not None:
-            allowed &= papers.submitted_at < _utc64(filters.submitted_before)
-        allowed[[papers.numbers[paper_id] for paper_id in filters.without if paper_id in papers.numbers]] = False
-        of_rows: np.ndarray = allowed[papers.number_of_row]
-        return of_rows
-
-
-def _papers_of(table: pyarrow.Table) -> _Papers:
-    """Papers in the order of their first passage."""
-    import numpy as np
-    import pyarrow as pa
-
-    numbers: dict[str, int] = {}
-    firsts: list[int] = []
-    number_of_row = np.empty(len(table), dtype=np.int32)
-    for row, paper_id in enumerate(table["paper_id"].to_pylist()):
-        if paper_id not in numbers:
-            numbers[paper_id] = len(numbers)
-            firsts.append(row)
-        number_of_row[row] = numbers[paper_id]
-    papers = table.select(["paper_id", "title", "authors", "categories", "submitted_at"])
-    papers = papers.take(pa.array(firsts, pa.int64())).to_pylist()
-    return _Papers(
-        numbers,
-        [Titled(paper["paper_id"], paper["title"], paper["authors"], paper["submitted_at"].year) for paper in papers],
-        [frozenset(paper["categories"]) for paper in papers],
-        np.array([_utc64(paper["submitted_at"]) for paper in papers], dtype="datetime64[us]"),
-        number_of_row,
-    )
-
-
-def _utc64(moment: datetime) -> np.datetime64:
-    import numpy as np
-
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "us")
