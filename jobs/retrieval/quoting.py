@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jobs.corpus import arxiv
+from jobs.retrieval.follow_ups import thread
 from jobs.retrieval.licences import MAX_QUOTE_CHARS, cut, may_show_whole
 from jobs.retrieval.relevance import Ask, Candidate, asks_of, sentence_counts, worth
 from jobs.retrieval.sentences import content_words, sentences
@@ -58,15 +59,19 @@ class Answer:
     is_cut: bool = False
 
 
-def answer_quoted(question: str, found: Found, *, min_support_01: float = 0.5) -> Answer:
-    """The one to three sentences of the passages that answer best, or a refusal below `min_support_01`."""
+def answer_quoted(question: str, found: Found, *, min_support_01: float = 0.5, before: Sequence[str] = ()) -> Answer:
+    """The one to three sentences of the passages that answer best, or a refusal below `min_support_01`.
+
+    `before`: as in `Searcher.search`, the questions of the conversation so far.
+    """
+    *earlier, _ = turns = thread(question, before)
     passages = [passage for passage in found.passages if passage.kind != "references"]
     if not passages or found.support_01 < min_support_01:
-        return refusal(question, passages)
+        return refusal(" ".join(turns), passages)
     candidates = _candidates(passages)
-    picked = _pick(asks_of(question), candidates, passages)
+    picked = _pick(asks_of(question, " ".join(earlier)), candidates, passages)
     if not picked:
-        return refusal(question, passages)
+        return refusal(" ".join(turns), passages)
     return _compose(picked, passages)
 
 

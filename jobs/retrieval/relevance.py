@@ -52,13 +52,18 @@ _FORMS = (
 )
 
 
-def asks_of(question: str) -> list[Ask]:
-    """A question's parts: "What does NF4 stand for and why does QLoRA use it?" asks two things about NF4."""
+def asks_of(question: str, about: str = "") -> list[Ask]:
+    """A question's parts: "What does NF4 stand for and why does QLoRA use it?" asks two things about NF4.
+
+    `about`: the questions that a follow-up goes on from; what it asks, it asks about their subject.
+    """
     asks: list[Ask] = []
     for part in _NEXT_ASK.split(question):
         words = content_words(part)
         if asks and (not words or _PRONOUN.search(part)):
             words = [*asks[0].words, *words]
+        elif not asks:
+            words = [*content_words(about), *words]
         if words:
             form = next((name for name, pattern in _FORMS if pattern.search(part)), "other")
             names = tuple(word for word in re.findall(r"[\w-]+", part) if content_words(word))

@@ -16,7 +16,7 @@ from jobs.core import tables
 from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Part
 from jobs.core.manifest import Manifest
-from jobs.retrieval import passages, ranking, support
+from jobs.retrieval import follow_ups, passages, ranking, support
 from jobs.retrieval.encoder import Encoder, load_encoder
 from jobs.retrieval.index_view import View
 from jobs.retrieval.indexed_papers import NO_FILTERS, Filters, IndexedPapers
@@ -55,7 +55,12 @@ class Searcher:
     """An index and the encoder of its questions. Reads only, so threads may share it."""
 
     def __init__(
-        self, table: pyarrow.Table, vectors: VectorIndex, words: WordIndex, encoder: Encoder, view: View
+        self,
+        table: pyarrow.Table,
+        vectors: VectorIndex,
+        words: WordIndex,
+        encoder: Encoder,
+        view: View,
     ) -> None:
         self.encoder = encoder
         # A question is compared, asked again and searched in several modes: one costs more to encode than to search.
@@ -100,22 +105,30 @@ class Searcher:
         submitted_before: datetime | None = None,
         without: Collection[str] = frozenset(),
         per_paper: int | None = None,
+        before: Sequence[str] = (),
     ) -> Found:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
 
         Without `per_paper` there is no cap: the answer is often the fourth passage of the right paper.
 
-        A paper that the question names (see `named_papers`) is the only one searched. Raises UsageError for an unknown
-        mode or a `k` below 1.
+        A paper that the question names (see `named_papers`) is the only one searched. `before`: what was asked earlier
+        in the conversation, oldest first; a question that goes on from it (see `follow_ups`) is searched together with
+        it. Raises UsageError for an unknown mode or a `k` below 1.
         """
-        query = self.to_query(question, paper_id)
+        query = self.to_query(question, paper_id, before)
         filters = Filters(categories, submitted_before, without)
         return self.find(query, k, mode=mode, filters=filters, per_paper=per_paper)
 
-    def to_query(self, question: str, paper_id: str | None = None) -> Query:
-        """Encode a question; the name of a paper in it becomes a filter and is cut from it."""
-        named_id, rest = self._without_name(question)
-        return Query(tuple(words_of(rest)), self._vector_of(rest), paper_id or named_id)
+    def to_query(self, question: str, paper_id: str | None = None, before: Sequence[str] = ()) -> Query:
+        """Encode a question; the name of a paper in it becomes a filter and is cut from it.
+
+        So does the name in a question that it goes on from, unless it names another one.
+        """
+        turns = [self._without_name(turn) for turn in follow_ups.thread(question, before)]
+        named_id = next((named for named, _ in reversed(turns) if named is not None), None)
+        text, rest = " ".join(words for _, words in turns), turns[-1][1]
+        vector = self._vector_of(text) if len(turns) == 1 else _between(self._vector_of(text), self._vector_of(rest))
+        return Query(tuple(words_of(text)), vector, paper_id or named_id)
 
     def to_queries(self, questions: Sequence[str]) -> list[Query]:
         """As `to_query`, encoded together: many times faster for many."""
@@ -167,5 +180,22 @@ class Searcher:
         return support.coverage(words, self._words.n_rows_with, len(self._table), texts)
 
     def _support(self, query: Query, top_cosine: float, rows: Sequence[dict[str, Any]]) -> float:
-        texts = [words_text(row["title"], row["section_path"], row["text"]) for row in rows[: support.N_PASSAGES]]
+        texts = [_words_text(row) for row in rows[: support.N_PASSAGES]]
         return support.estimate(top_cosine, self.coverage_01(query.words, texts))
+
+
+def _between(together: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """The vector half way between a follow-up read with the questions before it and read alone.
+
+    Together alone finds the subject, but what is asked of it drowns: evidence in the first 10 for 22 follow-ups on 11
+    papers held out .50 alone, .59 together, .68 half way (bench_retrieval, November 2026).
+    """
+    import numpy as np
+
+    both = together + alone
+    unit: np.ndarray = both / max(float(np.linalg.norm(both)), np.finfo(np.float32).tiny)
+    return unit
+
+
+def _words_text(row: dict[str, Any]) -> str:
+    return words_text(row["title"], row["section_path"], row["text"])

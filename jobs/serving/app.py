@@ -42,7 +42,7 @@ TOKEN_VARIABLE = "APP_TOKEN"  # noqa: S105  the variable's name
 
 
 class SearchBody(BaseModel):
-    """What `/search` is asked."""
+    """What `/search` is asked. `before`: earlier questions of the conversation, oldest first."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,6 +52,7 @@ class SearchBody(BaseModel):
     paper_id: str | None = None
     categories: list[str] | None = Field(default=None, max_length=100)
     submitted_before: datetime | None = None
+    before: list[Annotated[str, Field(max_length=MAX_QUESTION_CHARS)]] = Field(default=[], max_length=200)
 
     @field_validator("paper_id")
     @classmethod

@@ -83,8 +83,8 @@ def make_page(served: Served) -> gradio.Blocks:
     def fill() -> tuple[str, Any, Any, str]:
         return _filled(served)
 
-    def answer(message: Any, _history: Any, model: str = QUOTED) -> Iterator[Any]:
-        yield from _replies(served, message, model)
+    def answer(message: Any, history: Any, model: str = QUOTED) -> Iterator[Any]:
+        yield from _replies(served, message, history, model)
 
     page: gradio.Blocks
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_height=True) as page:
@@ -136,7 +136,7 @@ def _filled(served: Served) -> tuple[str, Any, Any, str]:
     return f"# {TITLE}\n\n{escaped(release.intro)}", who, gr.update(examples=examples), footer(release)
 
 
-def _replies(served: Served, message: Any, model: str) -> Iterator[Any]:
+def _replies(served: Served, message: Any, history: Any, model: str) -> Iterator[Any]:
     """The answer as it grows, then with its sources; or why there is none."""
     question = _text_of(message)
     release = served.release
@@ -150,7 +150,7 @@ def _replies(served: Served, message: Any, model: str) -> Iterator[Any]:
         yield "The papers changed meanwhile. Please load the page again."
         return
     try:
-        yield from _growing(release, Ask(question, model))
+        yield from _growing(release, Ask(question, model, before=_asked_in(history)))
     except BusyError as error:
         yield escaped(str(error))
 
@@ -173,6 +173,12 @@ def _growing(release: Release, ask: Ask) -> Iterator[Any]:
 def _folded(title: str, is_supported: bool) -> Any:
     """The heading of the sources: open under an answer, folded away under a refusal."""
     return {"title": title} if is_supported else {"title": title, "status": "done"}
+
+
+def _asked_in(history: Any) -> tuple[str, ...]:
+    """What the reader asked so far, oldest first. The browser keeps the history: what is none is passed over."""
+    messages = history if isinstance(history, list) else []
+    return tuple(_text_of(one) for one in messages if isinstance(one, dict) and one.get("role") == "user")
 
 
 def _text_of(message: Any) -> str:

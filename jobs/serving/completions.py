@@ -62,8 +62,12 @@ class ChatBody(BaseModel):
     @property
     def question(self) -> str:
         """The newest message of the user."""
-        asked = [message.text.strip() for message in self.messages if message.role == "user"]
-        return asked[-1] if asked else ""
+        return self._asked[-1] if self._asked else ""
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """What the user asked, oldest first."""
+        return tuple(message.text.strip() for message in self.messages if message.role == "user")
 
     def ask_of(self, release: Release) -> Ask:
         """What is asked, of whom."""
@@ -73,6 +77,7 @@ class ChatBody(BaseModel):
             self.retrieval,
             self.max_completion_tokens or self.max_tokens,
             self.temperature,
+            self._asked[:-1],
         )
 
 

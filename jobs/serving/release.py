@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,13 @@ class Release:
     taken_down: frozenset[str] = frozenset()  # papers that it shows no more, though its index has them
 
     def search(self, question: str, k: int = PASSAGES_FOUND, **filters: Any) -> Found:
-        """The k best passages for a question; `filters` as in `Searcher.search`."""
+        """The k best passages for a question; `filters`, and `before`, as in `Searcher.search`."""
         return self.retriever.search(question, k, without=self.taken_down, **filters)
 
-    def answer(self, question: str) -> Answer:
-        """Quoted sentences for a question."""
-        return answer_quoted(question, self.search(question), min_support_01=self.facts["min_support_01"])
+    def answer(self, question: str, before: Sequence[str] = ()) -> Answer:
+        """Quoted sentences for a question, or for one that goes on from those before it."""
+        found = self.search(question, before=before)
+        return answer_quoted(question, found, min_support_01=self.facts["min_support_01"], before=before)
 
 
 class SearcherOpener:

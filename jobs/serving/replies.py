@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
+from jobs.retrieval.follow_ups import thread
 from jobs.retrieval.licences import cut
 from jobs.retrieval.passages import Passage
 from jobs.retrieval.quoting import Answer, cite, nearest_sentence, refusal
@@ -20,25 +21,34 @@ _MARK = re.compile(r"\s*\[(\d{1,3})\]")
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked of whom. `stop` ends the reply early; `max_tokens` counts no more than the release allows."""
+    """What is asked of whom. `stop` ends the reply early; `max_tokens` counts no more than the release allows.
+
+    `before`: what the same person asked earlier in the conversation, oldest first.
+    """
 
     question: str
     model: str = QUOTED
     retrieval: bool = True
     max_tokens: int | None = None
     temperature: float = 0.0
+    before: tuple[str, ...] = ()
     stop: threading.Event = field(default_factory=threading.Event, compare=False)
+
+    @property
+    def in_full(self) -> str:
+        """The question with those that it goes on from: a student learnt to answer one question, not a conversation."""
+        return " ".join(thread(self.question, self.before))
 
 
 def reply(release: Release, ask: Ask) -> Pieces:
     """Pieces of the reply's text as they come, and last the whole answer with its sources. Raises BusyError."""
     if ask.model == QUOTED:
-        return _in_words(release.answer(ask.question))
+        return _in_words(release.answer(ask.question, ask.before))
     if not ask.retrieval:
         return _spoken(release, ask, ())
-    found = release.search(ask.question)
+    found = release.search(ask.question, before=ask.before)
     if not found.passages or found.support_01 < release.facts["min_support_01"]:
-        return _in_words(refusal(ask.question, found.passages))
+        return _in_words(refusal(ask.in_full, found.passages))
     return _spoken(release, ask, found.passages[: release.facts["passages_read"]])
 
 
@@ -66,7 +76,7 @@ def _spoken(release: Release, ask: Ask, read: Sequence[Passage]) -> Pieces:
     assert release.speaker is not None
     longest = release.facts["max_answer_tokens"]
     pieces = release.speaker.say(
-        messages_for(release, ask.question, read),
+        messages_for(release, ask.in_full, read),
         min(ask.max_tokens or longest, longest),
         ask.stop,
         temperature=ask.temperature,

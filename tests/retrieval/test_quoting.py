@@ -27,6 +27,16 @@ def test_two_questions_in_one_get_two_sentences() -> None:
     assert "QLoRA uses NF4 because" in text
 
 
+def test_follow_up_is_answered_about_its_subject() -> None:
+    passage = about("LoRA was made for language models. The matrices of LoRA need 40 MB. Plain training needs 80 GB.")
+    found = ToyFound(0.9, (passage,))
+    before = ["What is LoRA?"]
+    assert (
+        answer_quoted("And how much does it need?", found, before=before).text == "The matrices of LoRA need 40 MB. [1]"
+    )
+    assert "80 GB" in answer_quoted("How much does plain training need?", found, before=before).text
+
+
 def test_what_question_prefers_the_definition() -> None:
     passage = about("Many engines offer BM25. BM25 is a ranking function. Nobody tunes BM25.")
     assert ask("What is BM25?", passage).text.startswith("BM25 is a ranking function. [")

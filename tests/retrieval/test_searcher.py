@@ -127,6 +127,37 @@ def test_question_of_a_name_alone_is_kept(searcher: Searcher) -> None:
     assert (query.paper_id, query.words[0]) == (LORA, "low")
 
 
+BEFORE = "How do low rank adapters train thin matrices?"
+
+
+def test_follow_up_is_searched_with_the_question_before_it(searcher: Searcher) -> None:
+    alone, together = (searcher.search("And how is it done?", 3, before=before) for before in ((), (BEFORE,)))
+    assert papers_of(alone)[0] != LORA
+    assert papers_of(together) == [LORA] * 3
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_question_that_stands_alone_is_not_touched_by_what_was_asked_before(searcher: Searcher, mode: str) -> None:
+    question = "How does a shuffle move rows between partitions?"
+    assert searcher.search(question, mode=mode, before=[BEFORE]) == searcher.search(question, mode=mode)
+
+
+def test_paper_named_before_stays_the_filter_of_what_refers_back(searcher: Searcher) -> None:
+    before = [f"What does {BM25} say of saturation?"]
+    assert set(papers_of(searcher.search("And which adapters does it train?", before=before))) == {BM25}
+    assert len(set(papers_of(searcher.search("Which adapters train thin matrices?", before=before)))) > 1
+
+
+def test_paper_named_in_the_follow_up_counts(searcher: Searcher) -> None:
+    query = searcher.to_query(f"And what does {SPARK} say about that?", before=[f"What does {BM25} say of saturation?"])
+    assert (query.paper_id, query.words) == (SPARK, ("say", "saturation", "say"))
+
+
+def test_follow_up_has_a_vector_of_unit_norm(searcher: Searcher) -> None:
+    query = searcher.to_query("And how is it done?", before=[BEFORE])
+    assert np.linalg.norm(query.vector) == pytest.approx(1, abs=1e-6)
+
+
 def test_support_is_higher_where_a_passage_answers(searcher: Searcher) -> None:
     answered = searcher.search("Which rows does a shuffle move between partitions?")
     unanswered = searcher.search("How is sourdough bread baked?")

@@ -25,6 +25,7 @@ from jobs.core.lake import Lake, Part, PartTask
 from jobs.core.manifest import Counts
 from jobs.core.runner import Request
 from jobs.core.stages import STAGES
+from jobs.retrieval.follow_ups import thread
 from jobs.retrieval.quoting import Answer, answer_quoted
 from jobs.retrieval.sentences import content_words
 from jobs.serving import merge_and_deploy
@@ -128,8 +129,9 @@ class ToySearcher:
         submitted_before: datetime | None = None,
         without: Collection[str] = (),
         per_paper: int = 3,
+        before: Sequence[str] = (),
     ) -> ToyFound:
-        asked = set(content_words(question))
+        asked = set(content_words(" ".join(thread(question, before))))
         scored = [
             dataclasses.replace(passage, score=len(asked & set(content_words(passage.text))) / max(1, len(asked)))
             for passage in self._passages

@@ -44,6 +44,15 @@ def test_search_takes_every_filter(app: App) -> None:
     assert [result["paper_id"] for result in reply.json()["results"]] == ["2205.14135"]
 
 
+def test_search_reads_a_follow_up_with_what_was_asked_before(app: App) -> None:
+    asked = {"question": "And what about its saturation?", "k": 1}
+    alone, together = (
+        app.client.post("/search", json=asked | more).json() for more in ({}, {"before": ["What is BM25?"]})
+    )
+    assert alone["support_01"] < together["support_01"]
+    assert [result["paper_id"] for result in together["results"]] == ["2205.14135"]
+
+
 @pytest.mark.parametrize(
     ("body", "names"),
     [
@@ -56,6 +65,7 @@ def test_search_takes_every_filter(app: App) -> None:
         ({"question": "x", "paper_id": "../../etc/passwd"}, "paper_id"),
         ({"question": "x", "submitted_before": "yesterday"}, "submitted_before"),
         ({"question": "x", "limit": 3}, "limit"),
+        ({"question": "x", "before": ["y" * 2001]}, "before.0"),
     ],
 )
 def test_bad_search_is_refused_with_a_sentence(app: App, body: dict, names: str) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from jobs.serving import chat
 from jobs.serving.rendering import escaped, link, plain, sources, sources_title
 from tests.serving import house
 from tests.serving.house import ask
@@ -70,3 +71,14 @@ def test_passages_that_the_answer_does_not_name_are_not_called_sources() -> None
     answer = ask("What is BM25?")
     assert sources_title(answer) == "1 source"
     assert "names none" in sources_title(dataclasses.replace(answer, is_cited=False))
+
+
+def test_questions_of_the_history_are_those_of_the_reader() -> None:
+    history = [
+        {"role": "user", "content": [{"type": "text", "text": "What is NF4?"}]},
+        {"role": "assistant", "content": "A data type. [1]"},
+        {"role": "assistant", "content": "**[1]** …", "metadata": {"title": "1 source"}},
+        {"role": "user", "content": " Why is it used? "},
+    ]
+    assert chat._asked_in(history) == ("What is NF4?", "Why is it used?")
+    assert chat._asked_in("forged") == chat._asked_in([["pair", "of old"], None]) == ()

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from jobs.serving import chat
+from jobs.serving.rendering import escaped
 from jobs.serving.replies import Ask, reply, whole
 from jobs.serving.speaker import MAX_WAITING, Speaker
 from jobs.serving.trial import smoke_answer
@@ -83,6 +84,32 @@ def test_closed_book_answer_has_no_source_and_claims_none(app: App) -> None:
     body = said(app, student, retrieval=False)
     assert (body["supported"], body["citations"]) == (False, [])
     assert "<passage" not in student.asked[0][0]
+
+
+def test_student_is_asked_a_follow_up_with_the_question_that_it_goes_on_from(app: App) -> None:
+    student = ToyStudent()
+    conversation = [
+        {"role": "user", "content": "What is BM25?"},
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": "A data type."},
+        {"role": "user", "content": "And why is it used?"},
+    ]
+    said(app, student, messages=conversation)
+    assert f"{QUESTION} And why is it used?" in student.asked[0][0]
+    assert "What is BM25?" not in student.asked[0][0]
+
+
+def test_page_answers_a_follow_up_as_the_api_does(app: App) -> None:
+    conversation = [
+        {"role": "user", "content": "What is BM25?"},
+        {"role": "assistant", "content": "A ranking function. [1]"},
+        {"role": "user", "content": "And who was it made by?"},
+    ]
+    *history, last = conversation
+    by_api = text_of(app.ask("", messages=conversation).json())
+    shown, _ = list(chat._replies(app.served, last["content"], history, "quoted"))[-1]
+    assert "It was made by Robertson" in by_api
+    assert shown.content == escaped(by_api)
 
 
 def test_answer_that_names_no_passage_lists_those_it_was_shown(app: App) -> None:
