@@ -16,7 +16,7 @@ from jobs.core import tables
 from jobs.core.errors import ContractError, UsageError
 from jobs.core.lake import Part
 from jobs.core.manifest import Manifest
-from jobs.retrieval import follow_ups, passages, ranking, support
+from jobs.retrieval import follow_ups, passages, ranking, support, twins
 from jobs.retrieval.encoder import Encoder, load_encoder
 from jobs.retrieval.index_view import View
 from jobs.retrieval.indexed_papers import NO_FILTERS, Filters, IndexedPapers
@@ -109,7 +109,8 @@ class Searcher:
     ) -> Found:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
 
-        Without `per_paper` there is no cap: the answer is often the fourth passage of the right paper.
+        Without `per_paper` there is no cap: the answer is often the fourth passage of the right paper. Of passages that
+        say the same only the best is given (see `twins`).
 
         A paper that the question names (see `named_papers`) is the only one searched. `before`: what was asked earlier
         in the conversation, oldest first; a question that goes on from it (see `follow_ups`) is searched together with
@@ -157,6 +158,7 @@ class Searcher:
             raise UsageError(f"mode={mode!r} k={k}: expected one of {', '.join(ranking.MODES)}, and k at least 1.")
         allowed = self._papers.allowed(query.paper_id, filters)
         ranked, top_cosine = self._rank(query, mode, allowed, max(N_CANDIDATES, 4 * k))
+        ranked = self._without_twins(ranked, k if per_paper is None else len(ranked))
         chosen = ranking.cap(ranked, self._papers.number_of_row, k, None if query.paper_id else per_paper)
         rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in chosen]
         support_01 = self._support(query, top_cosine, rows) if rows else 0.0
@@ -174,6 +176,17 @@ class Searcher:
         top_cosine = self._vectors.scores(query.vector, by_meaning[:1]).max(initial=-1.0)
         ranked = ranking.rank(mode, rows, self._vectors.scores(query.vector, rows), worded[rows])
         return ranked, float(top_cosine)
+
+    def _without_twins(self, ranked: ranking.Ranked, n: int) -> ranking.Ranked:
+        import numpy as np
+
+        table = self._table.select(twins.COLUMNS)
+        return twins.without_twins(
+            ranked,
+            n,
+            lambda rows: self._vectors.vectors(np.array(rows, dtype=np.int64)),
+            lambda rows: table.take(list(rows)).to_pylist(),
+        )
 
     def coverage_01(self, words: Sequence[str], texts: Iterable[str]) -> float:
         """Largest share of a question's words that one text has, rare words of the index counting more."""

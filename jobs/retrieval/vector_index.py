@@ -146,5 +146,10 @@ class VectorIndex:
 
         if not len(rows):
             return np.zeros(0, dtype=np.float32)
-        found: np.ndarray = self._flat.reconstruct_batch(rows) @ vector
+        found: np.ndarray = self.vectors(rows) @ vector
+        return found
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Vectors of some rows, at least one: int64 [n] -> float32 [n, dim], of unit norm but for rounding."""
+        found: np.ndarray = self._flat.reconstruct_batch(rows)
         return found

@@ -158,6 +158,17 @@ def test_follow_up_has_a_vector_of_unit_norm(searcher: Searcher) -> None:
     assert np.linalg.norm(query.vector) == pytest.approx(1, abs=1e-6)
 
 
+def test_same_paragraph_of_two_papers_is_found_once(lake: Lake) -> None:
+    shared = "low rank adapters train thin matrices beside frozen weights, and merge into them after training"
+    others = [chunk(BM25, i, f"low rank adapters of kind {word}") for i, word in enumerate("abcdef", start=1)]
+    put(lake, [chunk(LORA, 0, shared), chunk(BM25, 0, f"{shared} too"), *others], PAPERS)
+    embed(lake)
+    found = Searcher.open(index(lake)).search("low rank adapters train thin matrices beside frozen weights", 6)
+    ids = [one.chunk_id for one in found.passages]
+    assert len(ids) == 6
+    assert len({f"{LORA}v1#0", f"{BM25}v1#0"}.intersection(ids)) == 1
+
+
 def test_support_is_higher_where_a_passage_answers(searcher: Searcher) -> None:
     answered = searcher.search("Which rows does a shuffle move between partitions?")
     unanswered = searcher.search("How is sourdough bread baked?")
