@@ -23,11 +23,25 @@ PROFILES = Path(__file__).resolve().parents[1] / "profiles"
 Settings = dict[str, Any]
 
 
-def setting(default: Any, meaning: str, *, affects_rows: bool = False, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that is a setting. `affects_rows`: a change makes other rows, so it is part of the key."""
-    return dataclasses.field(
-        default=default, metadata={"meaning": meaning, "affects_rows": affects_rows, "choices": choices}
-    )
+def setting(
+    default: Any,
+    meaning: str,
+    *,
+    affects_rows: bool = False,
+    choices: tuple[str, ...] = (),
+    is_keyed_at_default: bool = True,
+) -> Any:
+    """A dataclass field that is a setting. `affects_rows`: a change makes other rows, so it is part of the key.
+
+    Not `is_keyed_at_default`: only then; the key of what is made without it is that of before the setting was there.
+    """
+    metadata = {
+        "meaning": meaning,
+        "affects_rows": affects_rows,
+        "choices": choices,
+        "is_keyed_at_default": is_keyed_at_default,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Resolved:
             field.name: getattr(self.values, field.name)
             for field in dataclasses.fields(self.values)
             if field.metadata.get("affects_rows")
+            and (field.metadata["is_keyed_at_default"] or getattr(self.values, field.name) != field.default)
         }
 
 

@@ -51,6 +51,19 @@ def test_only_settings_that_affect_rows_are_in_the_key() -> None:
     assert resolve(Config, {"flag": {"is_on": True}}).affecting_rows() == {"n_rows": 1, "words": ()}
 
 
+@dataclass(frozen=True)
+class Grown:
+    """A class whose second setting came later."""
+
+    n_rows: int = setting(1, "a number", affects_rows=True)
+    helper: str | None = setting(None, "a name", affects_rows=True, is_keyed_at_default=False)
+
+
+def test_setting_that_came_later_is_in_the_key_only_where_it_is_set() -> None:
+    assert resolve(Grown, {}).affecting_rows() == {"n_rows": 1}
+    assert resolve(Grown, {"flag": {"helper": "x"}}).affecting_rows() == {"n_rows": 1, "helper": "x"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
