@@ -7,18 +7,21 @@ Run: python -m jobs build_index
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable, tables, takedowns
+from jobs.core.config import setting
 from jobs.core.contracts import DATASETS
 from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
-from jobs.retrieval import index_view, passages, vector_index, vectors, word_index
+from jobs.core.windows import Window
+from jobs.retrieval import index_view, passages, reranker, vector_index, vectors, word_index
 from jobs.retrieval.index_view import View
 
 if TYPE_CHECKING:
@@ -39,7 +42,14 @@ Papers = dict[str, dict[str, Any]]  # paper_id -> row of its newest version
 
 @dataclass(frozen=True)
 class Config:
-    """This stage has no settings of its own."""
+    """Settings of this stage. The index names the reranker: whoever searches it reads it there."""
+
+    reranker: str | None = setting(
+        None,
+        "cross-encoder that reorders the first passages found: a folder, or NAME@COMMIT on the Hugging Face Hub",
+        affects_rows=True,
+        is_keyed_at_default=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,26 @@ def inputs(lake: Lake, _part: str) -> list[tuple[Input, Part | None]]:
     return [*found, *takedowns.inputs_of(lake)]
 
 
-def run(_config: Config, lake: Lake, tasks: list[PartTask]) -> None:
-    """Build the index from the parts that the task names, whatever is current by now."""
+def stale(config: Config, _lake: Lake, current: Part, _windows: Sequence[Window]) -> str | None:
+    """Why the index must be made again although its input is the same: the reranker's files are others now."""
+    installed = reranker.installed_revision(config.reranker) if config.reranker else None
+    made_with = current.manifest.extra.get("reranker", {}).get("revision", "")
+    if installed in (None, made_with):
+        return None
+    return f"reranker {config.reranker} revision {made_with[:12]} -> {str(installed)[:12]}"
+
+
+def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
+    """Build the index from the parts that the task names, whatever is current by now.
+
+    Raises UsageError or InputMissingError for a reranker that cannot be found.
+    """
+    card = reranker.read_card(config.reranker) if config.reranker else None
     for task in tasks:
         with lake.attempt(task) as attempt:
             named = [one for one in task.inputs if one.dataset != takedowns.DATASET]
             parts = [lake.published(one.dataset, one.part, str(one.key)) for one in named]
-            view = index_view.view_of(parts)
+            view = dataclasses.replace(index_view.view_of(parts), reranker=card)
             _write(attempt, view, _read(parts, view.dim), takedowns.of_task(task))
 
 
@@ -121,7 +144,8 @@ def _write(attempt: Attempt, view: View, embedded: Embedded, taken_down: frozens
             "revision": view.revision,
             "dim": view.dim,
             "n_papers": len(set(table["paper_id"].to_pylist())),
-        },
+        }
+        | ({"reranker": view.reranker.to_dict()} if view.reranker else {}),
     )
 
 

@@ -13,29 +13,35 @@ from jobs.core import durable
 from jobs.core.errors import ContractError
 from jobs.core.lake import Lake, Part
 from jobs.core.manifest import Input
+from jobs.retrieval.reranker import RerankerCard
 
 FILE = "view.json"
 
 
 @dataclass(frozen=True)
 class View:
-    """`parts`: dataset/part -> key. `encoder`, `revision` and `dim` are what questions must be encoded with."""
+    """`parts`: dataset/part -> key. `encoder`, `revision` and `dim` are what questions must be encoded with.
+
+    `reranker`: what reorders what is found; None in most indexes, whose view.json does not speak of it.
+    """
 
     parts: dict[str, str]
     encoder: str
     revision: str
     dim: int
+    reranker: RerankerCard | None = None
 
     def to_json(self) -> bytes:
         """What view.json holds."""
-        return durable.pretty_json(
-            {"parts": self.parts, "encoder": self.encoder, "revision": self.revision, "dim": self.dim}
-        )
+        told = {"parts": self.parts, "encoder": self.encoder, "revision": self.revision, "dim": self.dim}
+        return durable.pretty_json(told | ({"reranker": self.reranker.to_dict()} if self.reranker else {}))
 
     @classmethod
     def read(cls, part: Part) -> View:
         """The view of an index part."""
-        return cls(**json.loads(part.file(FILE).read_bytes()))
+        told = json.loads(part.file(FILE).read_bytes())
+        reranker = RerankerCard(**told["reranker"]) if "reranker" in told else None
+        return cls(**told | {"reranker": reranker})
 
 
 def inputs_of(lake: Lake) -> list[tuple[Input, Part | None]]:

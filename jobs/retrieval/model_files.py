@@ -1,4 +1,4 @@
-"""The files of an embedder, and what they say of it without loading it: no torch, a tenth of a second."""
+"""The files of a model, and what an embedder's say of it without loading it: no torch, a tenth of a second."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Card:
     max_tokens: int
 
 
-def find_model(name: str) -> Path:
-    """The folder of an embedder: a packaged name, a folder, or a name on the Hugging Face Hub (fetched or cached).
+def find_model(name: str, commit: str | None = None) -> Path:
+    """The folder of a model: a packaged name, a folder, or a name on the Hugging Face Hub (fetched or cached).
 
     Raises InputMissingError if there is none.
     """
@@ -44,7 +44,7 @@ def find_model(name: str) -> Path:
             )
         return Path(spec.submodule_search_locations[0]) / "model"
     folder = Path(name).expanduser()
-    return folder if folder.is_dir() else _fetch_from_hub(name, is_offline=False)
+    return folder if folder.is_dir() else _fetch_from_hub(name, commit, is_offline=False)
 
 
 def read_card(name: str) -> Card:
@@ -54,11 +54,11 @@ def read_card(name: str) -> Card:
     return Card(name, revision_of(folder), dim, pooling, load_token_counter(name).max_tokens)
 
 
-def installed_revision(name: str) -> str | None:
-    """The revision of an embedder that is on this machine already; None if it would have to be fetched."""
+def installed_revision(name: str, commit: str | None = None) -> str | None:
+    """The revision of a model that is on this machine already; None if it would have to be fetched."""
     try:
         is_here = name in PACKAGED or Path(name).expanduser().is_dir()
-        return revision_of(find_model(name) if is_here else _fetch_from_hub(name, is_offline=True))
+        return revision_of(find_model(name) if is_here else _fetch_from_hub(name, commit, is_offline=True))
     except InputMissingError:
         return None
 
@@ -74,12 +74,13 @@ def revision_of(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _fetch_from_hub(name: str, *, is_offline: bool) -> Path:
+def _fetch_from_hub(name: str, commit: str | None, *, is_offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         folder = snapshot_download(
             name,
+            revision=commit,
             allow_patterns=list(MODEL_FILES),
             ignore_patterns=["onnx/*", "openvino/*"],
             local_files_only=is_offline,
@@ -87,7 +88,7 @@ def _fetch_from_hub(name: str, *, is_offline: bool) -> Path:
         return Path(str(folder))
     except (OSError, ValueError) as error:  # the Hub's errors are kinds of OSError, a malformed name is a ValueError
         raise InputMissingError(
-            f"embedder {name!r}: no folder of this name, and the Hugging Face Hub did not give it "
+            f"model {name!r}: no folder of this name, and the Hugging Face Hub did not give it "
             f"({type(error).__name__}: {error}). Expected one of {', '.join(PACKAGED)}, a folder, or a name on the Hub."
         ) from error
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MODES = ("hybrid", "dense", "bm25")
 DENSE_WEIGHT = 0.6
+N_RERANKED = 50  # pairs that a cross-encoder reads a question
 
 Ranked = list[tuple[int, float]]  # (row, score), best first
 
@@ -51,6 +52,18 @@ def in_order(rows: np.ndarray, scores: np.ndarray) -> Ranked:
 
     order = np.lexsort((rows, -scores))
     return list(zip(rows[order].tolist(), scores[order].tolist(), strict=True))
+
+
+def reordered(ranked: Ranked, scores: np.ndarray) -> Ranked:
+    """The first by other scores, float32 [up to len(ranked)]; equal ones keep their order.
+
+    What stands behind them keeps its order, and gets their lowest score, so that scores never rise.
+    """
+    order = sorted(range(len(scores)), key=lambda place: -scores[place])
+    lowest = float(scores.min())
+    return [(ranked[place][0], float(scores[place])) for place in order] + [
+        (row, lowest) for row, _ in ranked[len(scores) :]
+    ]
 
 
 def cap(ranked: Ranked, paper_of_row: np.ndarray, k: int, per_paper: int | None) -> Ranked:

@@ -22,6 +22,7 @@ from jobs.retrieval.index_view import View
 from jobs.retrieval.indexed_papers import NO_FILTERS, Filters, IndexedPapers
 from jobs.retrieval.named_papers import NamedPapers, Titled
 from jobs.retrieval.passages import Passage, to_passage, words_text
+from jobs.retrieval.reranker import Reranker, load_reranker
 from jobs.retrieval.vector_index import VectorIndex
 from jobs.retrieval.word_index import WordIndex
 from jobs.retrieval.words import words_of
@@ -36,11 +37,15 @@ MAX_VECTORS = 1024  # questions whose vectors are kept: 1.5 MB at 384 numbers ea
 
 @dataclass(frozen=True)
 class Query:
-    """A question as the index sees it. `vector` float32 [dim], unit norm; `paper_id`: the only paper to look into."""
+    """A question as the index sees it. `vector` float32 [dim], unit norm; `paper_id`: the only paper to look into.
+
+    `text` is what a reranker reads; without it there is no reranking.
+    """
 
     words: tuple[str, ...]
     vector: np.ndarray
     paper_id: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,10 @@ class Searcher:
         words: WordIndex,
         encoder: Encoder,
         view: View,
+        reranker: Reranker | None = None,
     ) -> None:
         self.encoder = encoder
+        self.reranker = reranker
         # A question is compared, asked again and searched in several modes: one costs more to encode than to search.
         self._vector_of = functools.lru_cache(maxsize=MAX_VECTORS)(encoder.encode_question)
         self.view = view
@@ -78,10 +85,13 @@ class Searcher:
         return self._papers.named
 
     @classmethod
-    def open(cls, index: Path | Part, encoder: Encoder | None = None) -> Searcher:
-        """Load an index part, or its folder, after its files are verified. `encoder`: one that is loaded already.
+    def open(cls, index: Path | Part, encoder: Encoder | None = None, reranker: Reranker | None = None) -> Searcher:
+        """Load an index part, or its folder, after its files are verified.
 
-        Raises IntegrityError for a damaged file, ContractError if the encoder is not the one of the vectors.
+        `encoder`, `reranker`: such as are loaded already; a reranker that the index does not name is left out.
+
+        Raises IntegrityError for a damaged file, ContractError if the encoder is not the one of the vectors, or the
+        reranker not the one that the index names.
         """
         part = index if isinstance(index, Part) else Part(index, Manifest.read(index))
         view = View.read(part)
@@ -92,7 +102,8 @@ class Searcher:
                 f"{encoder.card.revision[:12]}. Run embed_chunks over all windows, then build_index."
             )
         table = tables.read_table(part.file(passages.FILE)).combine_chunks()
-        return cls(table, VectorIndex.open(part), WordIndex.open(part), encoder, view)
+        vectors, words = VectorIndex.open(part), WordIndex.open(part)
+        return cls(table, vectors, words, encoder, view, _reranker_of(view, reranker))
 
     def search(
         self,
@@ -110,7 +121,7 @@ class Searcher:
         """The `k` best passages, at most `per_paper` of one paper unless the question is about one paper alone.
 
         Without `per_paper` there is no cap: the answer is often the fourth passage of the right paper. Of passages that
-        say the same only the best is given (see `twins`).
+        say the same only the best is given (see `twins`); where the index names a reranker, it orders the first ones.
 
         A paper that the question names (see `named_papers`) is the only one searched. `before`: what was asked earlier
         in the conversation, oldest first; a question that goes on from it (see `follow_ups`) is searched together with
@@ -129,10 +140,13 @@ class Searcher:
         named_id = next((named for named, _ in reversed(turns) if named is not None), None)
         text, rest = " ".join(words for _, words in turns), turns[-1][1]
         vector = self._vector_of(text) if len(turns) == 1 else _between(self._vector_of(text), self._vector_of(rest))
-        return Query(tuple(words_of(text)), vector, paper_id or named_id)
+        return Query(tuple(words_of(text)), vector, paper_id or named_id, text)
 
     def to_queries(self, questions: Sequence[str]) -> list[Query]:
-        """As `to_query`, encoded together: many times faster for many."""
+        """As `to_query`, encoded together, many times faster for many, and never reranked.
+
+        For stages that ask whether words or vectors find something.
+        """
         named = [self._without_name(question) for question in questions]
         vectors = self.encoder.encode_questions([rest for _, rest in named])
         return [
@@ -158,7 +172,10 @@ class Searcher:
             raise UsageError(f"mode={mode!r} k={k}: expected one of {', '.join(ranking.MODES)}, and k at least 1.")
         allowed = self._papers.allowed(query.paper_id, filters)
         ranked, top_cosine = self._rank(query, mode, allowed, max(N_CANDIDATES, 4 * k))
-        ranked = self._without_twins(ranked, k if per_paper is None else len(ranked))
+        is_reranked = self.reranker is not None and bool(query.text)
+        n_wanted = max(k, ranking.N_RERANKED) if is_reranked else k
+        ranked = self._without_twins(ranked, n_wanted if per_paper is None else len(ranked))
+        ranked = self._reranked(query.text, ranked, n_wanted) if is_reranked else ranked
         chosen = ranking.cap(ranked, self._papers.number_of_row, k, None if query.paper_id else per_paper)
         rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in chosen]
         support_01 = self._support(query, top_cosine, rows) if rows else 0.0
@@ -188,6 +205,13 @@ class Searcher:
             lambda rows: table.take(list(rows)).to_pylist(),
         )
 
+    def _reranked(self, question: str, ranked: ranking.Ranked, n: int) -> ranking.Ranked:
+        """The first `n` in the reranker's order."""
+        assert self.reranker is not None
+        rows = [self._table.slice(row, 1).to_pylist()[0] for row, _ in ranked[:n]]
+        scores = self.reranker.scores(question, [_words_text(row) for row in rows])
+        return ranking.reordered(ranked, scores) if rows else ranked
+
     def coverage_01(self, words: Sequence[str], texts: Iterable[str]) -> float:
         """Largest share of a question's words that one text has, rare words of the index counting more."""
         return support.coverage(words, self._words.n_rows_with, len(self._table), texts)
@@ -208,6 +232,12 @@ def _between(together: np.ndarray, alone: np.ndarray) -> np.ndarray:
     both = together + alone
     unit: np.ndarray = both / max(float(np.linalg.norm(both)), np.finfo(np.float32).tiny)
     return unit
+
+
+def _reranker_of(view: View, loaded: Reranker | None) -> Reranker | None:
+    if view.reranker is None or (loaded is not None and loaded.card == view.reranker):
+        return loaded if view.reranker else None
+    return load_reranker(view.reranker)
 
 
 def _words_text(row: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ def load_transformer(name: str, device: str = "auto") -> TransformerEncoder:
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar is no line of a log
     card = model_files.read_card(name)
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
     if chosen == "cpu":
         _set_threads()
     model = SentenceTransformer(str(model_files.find_model(name)), device=chosen, local_files_only=True)
@@ -141,7 +141,8 @@ class TransformerEncoder:
         return unit
 
 
-def _choose_device(device: str) -> str:
+def choose_device(device: str) -> str:
+    """`auto` as cuda or cpu. Raises UsageError for a GPU that is not there."""
     import torch
 
     if device == "auto":

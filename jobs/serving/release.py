@@ -15,6 +15,7 @@ from jobs.serving.speaker import Speaker
 
 if TYPE_CHECKING:
     from jobs.retrieval.encoder import Encoder
+    from jobs.retrieval.reranker import Reranker
     from jobs.retrieval.searcher import Found, Searcher
 
 RELEASE_FILE = "release.json"
@@ -55,10 +56,14 @@ class Release:
 
 
 class SearcherOpener:
-    """Opens searchers over published indexes; one encoder serves them all as long as it is the same model."""
+    """Opens searchers over published indexes; one encoder serves them all as long as it is the same model.
+
+    So does one reranker, where indexes name one.
+    """
 
     def __init__(self) -> None:
         self._encoder: Encoder | None = None
+        self._reranker: Reranker | None = None
 
     def __call__(self, index: Part) -> Searcher:
         """The searcher over an index."""
@@ -67,8 +72,8 @@ class SearcherOpener:
 
         encoder = self._encoder
         is_same = encoder is not None and encoder.card.revision == View.read(index).revision
-        searcher = Searcher.open(index, encoder if is_same else None)
-        self._encoder = searcher.encoder
+        searcher = Searcher.open(index, encoder if is_same else None, self._reranker)
+        self._encoder, self._reranker = searcher.encoder, searcher.reranker
         return searcher
 
 

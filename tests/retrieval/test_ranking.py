@@ -42,6 +42,12 @@ def test_best_rows_leave_out_zeros_and_what_is_not_allowed() -> None:
     assert sorted(ranking.best_rows(scores, 2, np.array([True, False, True, False, True])).tolist()) == [2, 4]
 
 
+def test_other_scores_reorder_the_first_and_those_behind_them_stay() -> None:
+    ranked = [(4, 0.9), (7, 0.8), (9, 0.7), (2, 0.6)]
+    assert ranking.reordered(ranked, np.array([0.25, 0.75])) == [(7, 0.75), (4, 0.25), (9, 0.25), (2, 0.25)]
+    assert [row for row, _ in ranking.reordered(ranked, np.full(4, 0.5))] == [4, 7, 9, 2]
+
+
 def test_cap_passes_over_a_paper_that_had_its_share() -> None:
     ranked = [(row, 1.0) for row in range(6)]
     paper_of_row = np.array([0, 0, 0, 1, 0, 2])
