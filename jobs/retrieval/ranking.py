@@ -7,12 +7,13 @@ al. 2022, arXiv:2210.11934, where it beats reciprocal rank fusion.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
 
 MODES = ("hybrid", "dense", "bm25")
+DEFAULT_MODE: Literal["hybrid"] = "hybrid"  # by measurement: bench_retrieval, figures in benchmarks/RESULTS.md
 DENSE_WEIGHT = 0.6
 N_RERANKED = 50  # pairs that a cross-encoder reads a question
 

@@ -110,7 +110,7 @@ class Searcher:
         question: str,
         k: int = 8,
         *,
-        mode: str = "hybrid",
+        mode: str = ranking.DEFAULT_MODE,
         paper_id: str | None = None,
         categories: Collection[str] | None = None,
         submitted_before: datetime | None = None,
@@ -163,7 +163,7 @@ class Searcher:
         query: Query,
         k: int = 8,
         *,
-        mode: str = "hybrid",
+        mode: str = ranking.DEFAULT_MODE,
         filters: Filters = NO_FILTERS,
         per_paper: int | None = None,
     ) -> Found:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from jobs.core import takedowns
 from jobs.core.errors import InputMissingError
 from jobs.core.lake import Lake
+from jobs.retrieval.ranking import DEFAULT_MODE
 from jobs.retrieval.searcher import Searcher
 
 WIDTH = 240  # characters of a passage that are shown
 
 
-def search_lake(lake: Lake, question: str, k: int = 8, mode: str = "hybrid") -> list[str]:
+def search_lake(lake: Lake, question: str, k: int = 8, mode: str = DEFAULT_MODE) -> list[str]:
     """Lines that show the best passages of the lake's current index. Raises InputMissingError without an index."""
     part = lake.current("indexes", "all")
     if part is None:

@@ -22,6 +22,7 @@ from jobs.core.errors import JobError
 from jobs.corpus import arxiv
 from jobs.retrieval.licences import shown_text
 from jobs.retrieval.quoting import Answer
+from jobs.retrieval.ranking import DEFAULT_MODE
 from jobs.retrieval.searcher import Found
 from jobs.serving import completions
 from jobs.serving.chat import mount_page
@@ -48,7 +49,7 @@ class SearchBody(BaseModel):
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARS)
     k: int = Field(default=8, ge=1, le=50)
-    mode: Literal["hybrid", "dense", "bm25"] = "hybrid"
+    mode: Literal["hybrid", "dense", "bm25"] = DEFAULT_MODE
     paper_id: str | None = None
     categories: list[str] | None = Field(default=None, max_length=100)
     submitted_before: datetime | None = None

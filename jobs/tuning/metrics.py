@@ -150,3 +150,10 @@ def _by_paper(kept: Sequence[tuple[float, str]]) -> tuple[np.ndarray, np.ndarray
     sums = np.zeros(len(names))
     np.add.at(sums, places, [value for value, _ in kept])
     return sums, np.bincount(places).astype(float)
+
+
+def shown(found: dict[str, Any]) -> str:
+    """A score as a table has it; a dash where nothing was measured."""
+    if found["mean"] is None:
+        return "–"
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] n={found['n']}"

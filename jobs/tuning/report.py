@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable
-from jobs.tuning import answers_judged, metrics
+from jobs.tuning import answers_judged, metrics, search_report
 from jobs.tuning.gate import REASONS
-from jobs.tuning.scoring import JUDGED_METRICS, METRICS, MODES, RANKS, Scored, metrics_of, value_of
+from jobs.tuning.scoring import JUDGED_METRICS, METRICS, MODES, Scored, metrics_of, value_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -65,7 +65,8 @@ def assemble(
         "controls": controls,
         "paired": _paired(by_cell, draws),
         "refusals": _refusals(rows, draws),
-        "retrieval": {mode: _of_ranks(found, papers_searched, draws) for mode, found in ranks.items() if found},
+        "retrieval": search_report.scores(ranks, papers_searched, draws),
+        "paired_retrieval": search_report.paired(ranks, papers_searched, draws),
         "test": _test_of(pairs),
     }
 
@@ -96,7 +97,7 @@ def as_markdown(made: dict[str, Any]) -> str:
     if made["refusals"]:
         lines += ["", "## Refusals", "", *_refusals_table(made["refusals"])]
     if made["retrieval"]:
-        lines += ["", "## Search", "", *_retrieval_table(made["retrieval"])]
+        lines += ["", "## Search", "", *search_report.lines(made)]
     return "\n".join(lines) + "\n"
 
 
@@ -198,12 +199,6 @@ def _refusals(rows: Sequence[Scored], draws: int) -> dict[str, Any]:
     return found
 
 
-def _of_ranks(ranks: Sequence[int | None], papers: Sequence[str], draws: int) -> dict[str, Any]:
-    values = {f"recall_at_{k}": [metrics.recall_at(rank, k) for rank in ranks] for k in RANKS}
-    values["mrr"] = [metrics.reciprocal_rank(rank) for rank in ranks]
-    return {name: metrics.score(found, papers, draws=draws).to_dict() for name, found in values.items()}
-
-
 def _test_of(pairs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ids = sorted(pair["qa_id"] for pair in pairs)
     return {
@@ -258,32 +253,16 @@ def _systems_table(systems: dict[str, Any]) -> list[str]:
     lines = ["| system | mode | " + " | ".join(NAMES[name] for name in names) + " |", "|---" * (len(names) + 2) + "|"]
     for system, modes in systems.items():
         for mode, cell in modes.items():
-            lines.append(
-                f"| {system} | {mode} | " + " | ".join(_shown(cell.get(name, _UNMEASURED)) for name in names) + " |"
-            )
+            scores = " | ".join(metrics.shown(cell.get(name, _UNMEASURED)) for name in names)
+            lines.append(f"| {system} | {mode} | {scores} |")
     return lines
 
 
 def _refusals_table(refusals: dict[str, Any]) -> list[str]:
     lines = ["| system | refused of those without an answer | refused of those with one |", "|---|---|---|"]
     for system, found in refusals.items():
-        lines.append(f"| {system} | {_shown(found['unanswerable'])} | {_shown(found['answerable'])} |")
+        lines.append(f"| {system} | {metrics.shown(found['unanswerable'])} | {metrics.shown(found['answerable'])} |")
     return lines
-
-
-def _retrieval_table(retrieval: dict[str, Any]) -> list[str]:
-    names = [*(f"recall_at_{k}" for k in RANKS), "mrr"]
-    lines = ["| search | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    lines += [
-        f"| {mode} | " + " | ".join(_shown(found[name]) for name in names) + " |" for mode, found in retrieval.items()
-    ]
-    return lines
-
-
-def _shown(found: dict[str, Any]) -> str:
-    if found["mean"] is None:
-        return "–"
-    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}] n={found['n']}"
 
 
 def _all_systems(made: dict[str, Any]) -> dict[str, Any]:

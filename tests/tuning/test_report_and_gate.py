@@ -92,6 +92,37 @@ def test_report_has_the_cells_of_the_contract() -> None:
     assert (made["test"]["n_rows"], made["test"]["n_papers"]) == (8, 8)
 
 
+@pytest.mark.parametrize(
+    ("dense", "n_papers", "said"),
+    [
+        ([None] * 8, 8, "Here it surely finds more than `dense` among the first 10: +1.000 [+1.000, +1.000], n=8."),
+        ([2] * 8, 8, "Here it does not surely find more or less than `dense` among the first 10: +0.000 "),
+        (
+            [None] * 8,
+            3,
+            "Here it finds more than `dense` among the first 10: +1.000 [+1.000, +1.000], n=8 of 3 papers, ",
+        ),
+    ],
+)
+def test_page_says_which_search_is_the_default_and_by_how_much(
+    dense: list[int | None], n_papers: int, said: str
+) -> None:
+    ranks: dict[str, list[int | None]] = {"hybrid": [1] * 8, "dense": dense, "bm25": []}
+    made = report.assemble([*BASE, *GOOD], ranks, [f"p{i % n_papers}" for i in range(8)], PAIRS, DRAWS)
+    made |= {"gate": {"passed": True, "reasons": []}, "answers_by": "quoted"}
+    text = report.as_markdown(made)
+    assert set(made["paired_retrieval"]) == {"hybrid-dense"}
+    assert "The chat searches by `hybrid`. It is the default because" in text
+    assert said in text
+    assert "| hybrid | 1.000 [1.000, 1.000] n=8 |" in text
+
+
+def test_page_of_a_report_from_before_has_no_pairs_and_its_table() -> None:
+    made = report_of(BASE, GOOD) | {"gate": {"passed": True, "reasons": []}, "answers_by": "quoted"}
+    del made["paired_retrieval"]
+    assert "| hybrid | 0.333" in report.as_markdown(made)
+
+
 def test_controls_are_no_systems() -> None:
     made = report_of(BASE, GOOD, WRONG)
     assert set(made["systems"]) == {"base", "student"}
