@@ -32,6 +32,7 @@ CATEGORIES = "cs.LG cs.CL stat.ML cs.CV hep-ph hep-th math.NT math.CO quant-ph c
 K = 10
 N_RESAMPLES = 2000
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+N_BINS = 5
 SETTINGS = ("open", "titled", "inside")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -146,7 +147,18 @@ def refusals(searcher: Searcher, questions: Sequence[Question]) -> dict[str, obj
     out = np.array([searcher.search(one.question, without=[one.paper_id]).support_01 for one in questions])
     area = (there[:, None] > out).mean() + 0.5 * (there[:, None] == out).mean()
     curve = {f"below_{at}": f"{(there < at).mean():.2f} {(out < at).mean():.2f}" for at in THRESHOLDS}
-    return {"area": float(area), **curve}
+    return {"area": float(area), **curve, "reliability": reliability(there, out)}
+
+
+def reliability(there: np.ndarray, out: np.ndarray) -> dict[str, str]:
+    """In five bins of `support_01`: its mean, the share of questions whose paper is there, and how many questions."""
+    said = np.concatenate([there, out])
+    is_there = np.concatenate([np.ones(len(there)), np.zeros(len(out))])
+    bins = np.minimum((said * N_BINS).astype(int), N_BINS - 1)
+    return {
+        f"from_{n / N_BINS}": f"{said[bins == n].mean():.2f} {is_there[bins == n].mean():.2f} {(bins == n).sum()}"
+        for n in np.unique(bins).tolist()
+    }
 
 
 def follow_ups(searcher: Searcher, questions: Sequence[Question]) -> dict[str, object]:
