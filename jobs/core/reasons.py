@@ -98,6 +98,7 @@ INDEX_REASONS = {
 DRAFT_REASONS = {
     "no_pair": Reason("the teacher found nothing in the chunk that makes a question"),
     "instructions": Reason("the chunk gives instructions to a language model, so it is not shown to one"),
+    "refused": Reason("the teacher declined, or a filter of its server cut the reply"),
     "truncated": Reason("the teacher's reply was cut at its token limit"),
     "malformed": Reason("the teacher's reply is no JSON object of the form that was asked for"),
     "oversized": Reason("the teacher's reply is longer than any pair may be"),

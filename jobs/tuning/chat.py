@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from jobs.core.errors import UsageError
 from jobs.tuning.prompts import Message
 
-MAX_REPLY_CHARS = 20_000  # twenty times the largest pair that a schema of ours admits
-FAILED, MALFORMED, OVERSIZED, TRUNCATED = "failed", "malformed", "oversized", "truncated"
+MAX_REPLY_CHARS = 20_000  # ten times the largest pair that a schema of ours admits
+MAX_REPAIRED_CHARS = 5_000  # twice that pair; json_repair takes 10 to 19 s for 20,000 hostile ones (2026-11-30)
+FAILED, MALFORMED, OVERSIZED, REFUSED, TRUNCATED = "failed", "malformed", "oversized", "refused", "truncated"
+_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,16 @@ class ChatPrompt:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """Raw JSON text, or why there is none: FAILED (the next try may do), MALFORMED or OVERSIZED.
+    """Raw JSON text, or why there is none: FAILED (the next try may do), MALFORMED, OVERSIZED or REFUSED.
 
-    `is_cut`: it ended at the token limit.
+    `is_cut`: it ended at the token limit. The counts of tokens are what a server says, 0 where it says nothing.
     """
 
     text: str | None
     reason: str | None = None
     is_cut: bool = False
+    n_prompt_tokens: int = 0
+    n_reply_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,23 @@ def load_chat(kind: str, settings: ChatSettings) -> Chat:
 
 
 def object_of(text: str) -> tuple[Any, bool]:
-    """What a reply's JSON says, and whether it had to be mended."""
-    try:
-        return json.loads(text), False
-    except ValueError:
-        from json_repair import repair_json
+    """What a reply's JSON says, None for nothing; whether it was mended. What a model thought before is left out."""
+    said = text.rpartition(_END_OF_THOUGHT)[2] if _END_OF_THOUGHT in text else text
+    for candidate in dict.fromkeys((text, said)):
+        try:
+            return json.loads(candidate), False
+        except ValueError:
+            continue
+        except RecursionError:
+            return None, False
+    if len(said) > MAX_REPAIRED_CHARS or said.lstrip().startswith(_THOUGHT):
+        return None, False  # a thought without an end may hold what looks like a reply
+    from json_repair import repair_json
 
-        return repair_json(text, return_objects=True), True
+    try:
+        return repair_json(said, return_objects=True), True
+    except (ValueError, RecursionError):
+        return None, False
 
 
 def read_object(reply: ChatReply, names: Sequence[str]) -> dict[str, Any] | str:

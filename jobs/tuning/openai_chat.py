@@ -1,7 +1,7 @@
 """A chat behind HTTP: any server that speaks OpenAI's chat protocol (vLLM, llama.cpp, Ollama, a paid one).
 
 What the server answers is a stranger's text: it is read up to a limit and a deadline, asked for again where that may
-help, and judged by whoever asked. The key comes from the environment alone.
+help, and judged by whoever asked. The key comes from the environment alone, and goes to the named server alone.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jobs.core.errors import UsageError
-from jobs.tuning.chat import FAILED, MALFORMED, OVERSIZED, ChatPrompt, ChatReply, ChatSettings
+from jobs.corpus.web_client import REDIRECTS, retry_after_s
+from jobs.tuning.chat import FAILED, MALFORMED, OVERSIZED, REFUSED, ChatPrompt, ChatReply, ChatSettings
 
 if TYPE_CHECKING:
-    import httpx
+    from jobs.tuning.exchange import Answer, Exchange
 
 log = logging.getLogger(__name__)
 
@@ -30,21 +30,14 @@ RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _FAILED = ChatReply(None, FAILED)
 _MALFORMED = ChatReply(None, MALFORMED)
 _OVERSIZED = ChatReply(None, OVERSIZED)
+_BROKEN_OFF = ("abort", "error")  # vLLM's words, and routers', for an answer that did not end by itself
+_MOST_TOKENS = 1 << 40  # a server that counts more counts nonsense
 
 
 def formats(schema: dict[str, Any]) -> tuple[dict[str, Any] | None, ...]:
     """What a server may be asked for, the strictest first; one that knows none is only asked in words."""
     strict = {"name": "reply", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": strict}, {"type": "json_object"}, None
-
-
-@dataclass(frozen=True)
-class _Got:
-    """One answer of the server: its status, its body (None: longer than any reply may be), when to come back."""
-
-    status: int
-    body: bytes | None
-    retry_after_s: float | None
 
 
 class OpenAIChat:
@@ -66,40 +59,41 @@ class OpenAIChat:
         """
         if not prompts:
             return []
-        import httpx
+        from jobs.tuning.exchange import Exchange
 
-        limits = httpx.Limits(max_connections=self._settings.concurrency)
-        key = next((os.environ[name] for name in self._key_names if os.environ.get(name)), "")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        with (
-            httpx.Client(headers=headers, timeout=self._settings.timeout_s, limits=limits, trust_env=False) as client,
-            ThreadPoolExecutor(self._settings.concurrency) as threads,
-        ):
-            return list(threads.map(lambda prompt: self._ask(client, prompt), prompts))
+        n_at_once = self._settings.concurrency
+        with Exchange(n_at_once, MAX_BODY_BYTES) as exchange, ThreadPoolExecutor(n_at_once) as threads:
+            return list(threads.map(lambda prompt: self._ask(exchange, prompt), prompts))
 
-    def _ask(self, client: httpx.Client, prompt: ChatPrompt) -> ChatReply:
+    def _ask(self, exchange: Exchange, prompt: ChatPrompt) -> ChatReply:
+        """The reply, asked for again while the server fails."""
         for attempt in range(self._settings.tries):
-            got = self._post_accepted(client, prompt)
-            if got is not None and got.status not in RETRIED_STATUS:
-                return self._reply(got)
+            answer = self._post_accepted(exchange, prompt)
+            reply = self._reply(answer) if answer is not None else None
+            if reply is not None:
+                return reply
             if attempt + 1 < self._settings.tries:
-                self._sleep(_wait_s(attempt, got, prompt.seed))
+                self._sleep(_wait_s(attempt, answer, prompt.seed))
         return _FAILED
 
-    def _post_accepted(self, client: httpx.Client, prompt: ChatPrompt) -> _Got | None:
-        """The server's answer in the strictest form that it does not refuse (400)."""
-        got, known = None, formats(prompt.schema)
-        for form in range(self._format, len(known)):
-            got = self._post(client, prompt, known[form])
-            if got is None or got.status != 400 or known[form] is None:
-                break
-            log.info("%s refuses response_format %s", self.name, known[form])
-            self._format = max(self._format, form + 1)
-        return got
+    def _post_accepted(self, exchange: Exchange, prompt: ChatPrompt) -> Answer | None:
+        """The server's answer in the strictest form that it takes; None if none came in time.
 
-    def _post(self, client: httpx.Client, prompt: ChatPrompt, form: dict[str, Any] | None) -> _Got | None:
-        """The server's answer, or None if none came in time."""
-        import httpx
+        A form is given up for good only where a weaker one is taken: a question that is too long is refused in each.
+        """
+        answer, known = None, formats(prompt.schema)
+        first = self._format
+        for form in range(first, len(known)):
+            answer = self._post(exchange, prompt, known[form])
+            if answer is None or answer.status != 400:
+                if answer is not None and answer.status == 200 and form > first:
+                    log.info("%s refuses response_format %s", self.name, known[form - 1])
+                    self._format = max(self._format, form)
+                break
+        return answer
+
+    def _post(self, exchange: Exchange, prompt: ChatPrompt, form: dict[str, Any] | None) -> Answer | None:
+        from jobs.tuning.exchange import ExchangeError
 
         content = {
             "model": self._settings.model,
@@ -108,25 +102,40 @@ class OpenAIChat:
             "temperature": 0,
             "seed": prompt.seed,
         } | ({"response_format": form} if form else {})
-        ends_at = time.monotonic() + self._settings.timeout_s
         try:
-            with client.stream("POST", self._address, json=content) as response:
-                body = _read(response, ends_at)
-                return _Got(response.status_code, body, _retry_after_s(response.headers.get("retry-after")))
-        except (httpx.HTTPError, TimeoutError) as error:
-            log.info("%s: %s", self.name, error or type(error).__name__)
+            return exchange.ask(
+                "POST", self._address, self._settings.timeout_s, json.dumps(content).encode(), self._headers()
+            )
+        except ExchangeError as error:
+            log.info("%s: %s", self.name, error)
             return None
 
-    def _reply(self, got: _Got) -> ChatReply:
-        if got.status in (401, 403, 404):
+    def _headers(self) -> dict[str, str]:
+        key = next((os.environ[name] for name in self._key_names if os.environ.get(name)), "")
+        return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+
+    def _reply(self, answer: Answer) -> ChatReply | None:
+        """What the answer is worth, or None if the next may be better. Raises UsageError for what no try changes."""
+        if answer.status in (401, 403, 404):
             raise UsageError(
-                f"{self._address} answers {got.status} for model {self._settings.model!r}. Check "
+                f"{self._address} answers {answer.status} for model {self._settings.model!r}. Check "
                 f"--{self._settings.role}-url, --{self._settings.role}-model and the key in "
                 f"{' or '.join(self._key_names)}."
             )
-        if got.body is None:
+        if answer.status in REDIRECTS:
+            log.warning(
+                "%s points to %s, which is not followed: the key is not for others. Give the address that answers "
+                "as --%s-url.",
+                self._address,
+                answer.location,
+                self._settings.role,
+            )
+            return _FAILED
+        if answer.status in RETRIED_STATUS:
+            return None
+        if answer.body is None:
             return _OVERSIZED
-        return read_completion(got.body) if got.status == 200 else _MALFORMED
+        return read_completion(answer.body) if answer.status == 200 else _MALFORMED
 
 
 def address_of(url: str | None, model: str | None, role: str) -> str:
@@ -143,37 +152,45 @@ def key_names(role: str) -> tuple[str, str]:
     return f"SPARK_ARXIV_{role.upper()}_KEY", "OPENAI_API_KEY"
 
 
-def read_completion(body: bytes) -> ChatReply:
-    """The reply in the body of a chat completion."""
+def read_completion(body: bytes) -> ChatReply | None:
+    """The reply in the body of a chat completion; None for what is none: a proxy's page, half an answer."""
     try:
-        choice = json.loads(body)["choices"][0]
-        text, finish = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return _MALFORMED
-    if not isinstance(text, str):  # a refusal or a tool call has no content
-        return _MALFORMED
-    return ChatReply(text, is_cut=finish == "length")
+        content = json.loads(body)
+        choice = content["choices"][0]
+        message, finish = choice["message"], choice.get("finish_reason")
+        text = _text_of(message["content"]) if "content" in message else None
+        is_refused = bool(message.get("refusal"))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    if finish in _BROKEN_OFF:
+        return None
+    n_prompt, n_made = (_n_tokens(content, name) for name in ("prompt_tokens", "completion_tokens"))
+    reason = None
+    if finish == "content_filter" or is_refused:
+        reason = REFUSED
+    elif text is None:  # a call of a tool has no content
+        reason = MALFORMED
+    return ChatReply(text, reason, finish == "length", n_prompt, n_made)
 
 
-def _read(response: httpx.Response, ends_at: float) -> bytes | None:
-    """The body; None if it is too long. Raises TimeoutError for a server that drips past the deadline."""
-    body = b""
-    for piece in response.iter_bytes():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            return None
-        if time.monotonic() > ends_at:
-            raise TimeoutError("the reply did not end in time")
-    return body
+def _text_of(content: Any) -> str | None:
+    """The text of a message; newer servers send it in parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") in ("text", "output_text"))
+    return content if isinstance(content, str) else None
 
 
-def _retry_after_s(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdigit() else None
+def _n_tokens(content: dict[str, Any], name: str) -> int:
+    """What the server counted; 0 where it does not say, or says what no count is."""
+    usage = content.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count < _MOST_TOKENS else 0
 
 
-def _wait_s(attempt: int, got: _Got | None, seed: int) -> float:
+def _wait_s(attempt: int, answer: Answer | None, seed: int) -> float:
     """What the server asks for, else 1, 2, 4 … seconds, each moved by up to a half so that shards do not meet."""
-    if got is not None and got.retry_after_s is not None:
-        return min(got.retry_after_s, LONGEST_WAIT_S)
+    asked_s = retry_after_s(answer.retry_after) if answer is not None else None
+    if asked_s is not None:
+        return min(asked_s, LONGEST_WAIT_S)
     jitter = random.Random(f"{seed} {attempt} {os.getpid()}").uniform(0.5, 1.5)  # noqa: S311  no secret
     return float(min(2**attempt * jitter, LONGEST_WAIT_S))

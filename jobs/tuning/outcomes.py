@@ -1,14 +1,15 @@
 """What became of every question that a teacher was asked for: the file beside the drafts, and the batches in _work.
 
 A row is one (text or pair of texts, question type): the pair, or why there is none. It is written once and never asked
-for again by the same prompt and teacher, unless its reason is retried. Parts of an older program have no second quote.
+for again by the same prompt and teacher, unless its reason is retried. Parts of an older program have no second quote
+and no counts of tokens.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +39,29 @@ _COLUMNS = (
     "is_repaired",
     "second_quote",
     "is_answerable",
+    "n_prompt_tokens",
+    "n_reply_tokens",
 )
-_OWN_TYPES = {"quote": "string", "second_quote": "string", "is_repaired": "bool"}
+_OWN_TYPES = {
+    "quote": "string",
+    "second_quote": "string",
+    "is_repaired": "bool",
+    "n_prompt_tokens": "int64",
+    "n_reply_tokens": "int64",
+}
 
 # The worst thing that happened to a chunk without a pair is what is counted for it.
-_WORST_FIRST = ("teacher_failed", "instructions", "oversized", "truncated", "malformed", "no_pair")
+_WORST_FIRST = ("teacher_failed", "instructions", "refused", "oversized", "truncated", "malformed", "no_pair")
 
 RowKey = tuple[str, str]  # text hash (of two chunks one over both), question type
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a teacher answered. `reason` is None where there is a pair; the quotes are its evidence, one a chunk."""
+    """What a teacher answered. `reason` is None where there is a pair; the quotes are its evidence, one a chunk.
+
+    Tokens are those of the reply that counts, as the server says; what failed tries cost, no server says.
+    """
 
     text_hash: str
     question_type: str
@@ -62,6 +74,8 @@ class Outcome:
     is_repaired: bool = False
     second_quote: str | None = None
     is_answerable: bool = True
+    n_prompt_tokens: int = 0
+    n_reply_tokens: int = 0
 
     @property
     def key(self) -> RowKey:
@@ -94,13 +108,18 @@ class Outcome:
 def of_reply(key: RowKey, form: str, teacher: Teacher, reply: TeacherReply) -> Outcome:
     """What a teacher's reply to what was asked by `key`, in that form, is worth."""
     read = read_pair(reply, form)
-    if isinstance(read, str):
-        return Outcome(*key, teacher.name, teacher.prompt_version, reason=read)
-    return Outcome(
+    asked = Outcome(
         *key,
         teacher.name,
         teacher.prompt_version,
-        reason=None,
+        reason=read if isinstance(read, str) else None,
+        n_prompt_tokens=reply.n_prompt_tokens,
+        n_reply_tokens=reply.n_reply_tokens,
+    )
+    if isinstance(read, str):
+        return asked
+    return replace(
+        asked,
         question=read.question,
         answer=read.answer,
         quote=read.evidence,
@@ -123,6 +142,14 @@ def count(asked: Iterable[Outcome], chunk_of: Mapping[str, str]) -> Counts:
         next(reason for reason in _WORST_FIRST if reason in found) for found in reasons.values() if None not in found
     )
     return Counts.of(DATASETS["drafts"], kept, refused)
+
+
+def costs(asked: Iterable[Outcome], prompt_price: float, reply_price: float) -> dict[str, float]:
+    """Tokens of all that was asked, whenever it was, and what they cost at these prices of a million."""
+    counted = [(outcome.n_prompt_tokens, outcome.n_reply_tokens) for outcome in asked]
+    n_prompt, n_reply = (sum(column) for column in zip(*counted, strict=True)) if counted else (0, 0)
+    cost = (n_prompt * prompt_price + n_reply * reply_price) / 1e6
+    return {"n_prompt_tokens": n_prompt, "n_reply_tokens": n_reply, "cost": round(cost, 6)}
 
 
 def schema() -> pyarrow.Schema:

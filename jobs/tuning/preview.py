@@ -23,7 +23,7 @@ def preview(teacher: Teacher, requests: Sequence[TeacherRequest], file: PromptFi
             continue
         yield _passages(request) if file is None else _prompt(request, file)
         reply = next(replies)
-        yield f"reply: {reply.text if reply.text is not None else '(none)'}"
+        yield f"reply: {_shown(reply.text)}"
         yield f"verdict: {verdict(reply, request)}"
 
 
@@ -40,6 +40,11 @@ def verdict(reply: TeacherReply, request: TeacherRequest) -> str:
     reason = next((reason for pair in pairs if (reason := qa_checks.first_reason(pair))), None)
     repaired = ", after its JSON was repaired" if read.is_repaired else ""
     return f"{reason or 'kept'}{repaired}"
+
+
+def _shown(text: str | None) -> str:
+    """A reply as a terminal can show it: half a pair of surrogates has no UTF-8."""
+    return "(none)" if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _passages(request: TeacherRequest) -> str:

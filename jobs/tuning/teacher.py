@@ -20,6 +20,7 @@ from jobs.tuning.prompts import FORMS, ONE_PASSAGE, REFUSAL, UNANSWERABLE, Passa
 # A JSON escape that TeX never meant: "\beta" is a backspace and "eta" to a JSON parser.
 _EATEN = {"\x07": r"\a", "\x08": r"\b", "\x0b": r"\v", "\x0c": r"\f", "\r": r"\r", "\t": r"\t", "\n": r"\n"}
 _EATEN_ESCAPE = re.compile("[\x07\x08\x0b\x0c\r\t\n](?=[A-Za-z])")
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")  # no file holds the halves of a pair, and C ends at a NUL
 _TEX_WORD = re.compile(
     r"a(?:lpha|pprox)|b(?:eta|ar|f|egin|ig|m|ot|reve)|t(?:ext|extbf|extit|au|an|anh|heta|ilde|imes|o|op)"
     r"|n(?:abla|e|eg|eq|u|ot|otin)|f(?:rac|orall|lat)|r(?:ho|ight|ightarrow|m)|v(?:arepsilon|arphi|ec|ee)"
@@ -47,11 +48,16 @@ class TeacherRequest:
 
 @dataclass(frozen=True)
 class TeacherReply:
-    """Raw JSON text, or why there is none (a reason of `drafts`). `is_cut`: it ended at the token limit."""
+    """Raw JSON text, or why there is none (a reason of `drafts`). `is_cut`: it ended at the token limit.
+
+    The counts of tokens are what a server says, 0 where it says nothing.
+    """
 
     text: str | None
     reason: str | None = None
     is_cut: bool = False
+    n_prompt_tokens: int = 0
+    n_reply_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ class ModelTeacher:
 
 
 def _of_chat(reply: ChatReply) -> TeacherReply:
-    return TeacherReply(reply.text, "teacher_failed" if reply.reason == chat.FAILED else reply.reason, reply.is_cut)
+    reason = "teacher_failed" if reply.reason == chat.FAILED else reply.reason
+    return TeacherReply(reply.text, reason, reply.is_cut, reply.n_prompt_tokens, reply.n_reply_tokens)
 
 
 def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
@@ -131,7 +138,7 @@ def read_pair(reply: TeacherReply, form: str = ONE_PASSAGE) -> Pair | str:
     names = tuple(FORMS[form].schema["properties"])
     fields = [content.get(name) for name in names] if isinstance(content, dict) else []
     words = [restore_tex(field).strip() for field in fields if isinstance(field, str)]
-    if len(words) != len(names) or not all(words):
+    if len(words) != len(names) or not all(words) or any(map(_NO_TEXT.search, words)):
         return "malformed"
     if form == UNANSWERABLE:
         return Pair(words[0], REFUSAL, "", is_repaired)

@@ -203,8 +203,6 @@ RUBBISH: list[tuple[Answer, str | None]] = [
     (says(json.dumps(GOOD | {"supported": "high"})), "not_judged"),
     (says(json.dumps(GOOD | {"supported": None})), "not_judged"),
     (says("x" * 30_000), "not_judged"),
-    (send(b"<html>502 Bad Gateway</html>"), "not_judged"),
-    (send(b'{"choices": []}'), "not_judged"),
     (send(b"too long", status=422), "not_judged"),
     (says(f"```json\n{json.dumps(GOOD)}\n```"), None),
     (says(json.dumps({"supported": "5", "standalone": 4.0})), None),
@@ -240,8 +238,11 @@ def test_busy_server_is_asked_until_it_answers(lake: Lake) -> None:
     assert len(fake.asked) == 8
 
 
-def test_pair_that_the_judge_fails_on_is_never_kept_and_the_others_are_not_asked_again(lake: Lake) -> None:
-    answers: dict[str, Any] = {"broken": send(b"oops", 500)}
+@pytest.mark.parametrize("broken", [send(b"oops", 500), send(b"<html>Down</html>"), send(b'{"choices": []}')])
+def test_pair_that_the_judge_fails_on_is_never_kept_and_the_others_are_not_asked_again(
+    lake: Lake, broken: Answer
+) -> None:
+    answers: dict[str, Any] = {"broken": broken}
     with serving(replies(lambda prompt: answers["broken"] if name_of(PAPERS[3]) in prompt else GOOD)) as fake:
         with pytest.raises(TryAgainError, match="failed on 1 of 6 pairs"):
             judged(lake, fake, judge_batch=2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import time
+import tracemalloc
 
 import pytest
 
@@ -10,11 +11,11 @@ from jobs.core.errors import UsageError
 from jobs.tuning.openai_chat import MAX_BODY_BYTES, OpenAIChat, formats
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, PassageText
 from jobs.tuning.teacher import ModelTeacher, Pair, TeacherRequest, TeacherSettings, load_teacher, read_pair
-from tests.tuning.fake_openai import PAIR, Answer, FakeServer, drips, hangs_up, says, send, serving
+from tests.tuning.fake_openai import PAIR, Answer, FakeServer, completion, says, send, serving
+from tests.tuning.rubbish import GOOD, KINDS, LLAMA_CPP, OLLAMA, VLLM
 
 pytestmark = pytest.mark.slow  # lakes and files: together they would double the quick slice
 
-GOOD = json.dumps(PAIR)
 REQUEST = TeacherRequest("A bucket tips after every 0.2 mm of rain.", "Rain", "Gauges", "method", seed=7)
 
 
@@ -30,41 +31,23 @@ def outcome(*answers: Answer, **settings: object) -> Pair | str:
     return read_pair(reply)
 
 
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (says(GOOD[: len(GOOD) // 2], finish="length"), "truncated"),
-        (says(""), "malformed"),
-        (says(None), "malformed"),
-        (says("I am sorry, but I cannot help with that."), "malformed"),
-        (says(json.dumps({"question": "What?"})), "malformed"),
-        (says(json.dumps([PAIR, PAIR])), "malformed"),
-        (says(json.dumps(PAIR | {"answer": 42})), "malformed"),
-        (says("x" * 30_000), "oversized"),
-        (send(b"x" * (MAX_BODY_BYTES + 1)), "oversized"),
-        (send(b"<html>502 Bad Gateway</html>"), "malformed"),
-        (send(b'{"choices": []}'), "malformed"),
-        (send(b"{}", status=422), "malformed"),
-        (send(b"busy", status=429), "teacher_failed"),
-        (send(b"oops", status=500), "teacher_failed"),
-        (hangs_up, "teacher_failed"),
-    ],
-)
-def test_rubbish_ends_as_its_reason(answer: Answer, expected: str) -> None:
-    assert outcome(answer) == expected
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not kind.hangs])
+def test_each_kind_of_rubbish_ends_as_a_pair_or_its_reason(name: str) -> None:
+    found = outcome(KINDS[name].answer)
+    assert (found if isinstance(found, str) else "pair") == KINDS[name].ends_as
+    if isinstance(found, Pair):
+        assert (found.question, found.is_repaired) == (PAIR["question"], KINDS[name].is_repaired)
 
 
-def test_reply_that_drips_past_the_deadline_fails() -> None:
-    assert outcome(drips, timeout_s=0.2, tries=1) == "teacher_failed"
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.hangs])
+def test_server_that_never_ends_is_left_at_the_deadline(name: str) -> None:
+    begun_at = time.monotonic()
+    assert outcome(KINDS[name].answer, timeout_s=0.2, tries=1) == "teacher_failed"
+    assert time.monotonic() - begun_at < 10.0, "600 bytes at 0.05 s each, or half a minute of silence"
 
 
 def test_good_reply_is_a_pair() -> None:
     assert outcome(says(GOOD)) == Pair(**PAIR)
-
-
-@pytest.mark.parametrize("text", [f"```json\n{GOOD}\n```", GOOD[:-1] + ",}", f"Here is the pair: {GOOD}"])
-def test_broken_json_is_repaired_and_says_so(text: str) -> None:
-    assert outcome(says(text)) == Pair(**PAIR, is_repaired=True)
 
 
 def test_busy_server_is_asked_again_when_it_says() -> None:
@@ -83,6 +66,61 @@ def test_server_without_schemas_is_asked_for_json_then_in_words() -> None:
     strict, json_alone, _ = formats(FORMS[ONE_PASSAGE].schema)
     assert [asked.get("response_format") for asked in fake.asked] == [strict, json_alone, None, None]
     assert [read_pair(reply) for reply in replies] == [Pair(**PAIR)] * 2
+
+
+def test_question_that_is_refused_in_every_form_weakens_no_other() -> None:
+    too_long = [send(b"too long", 400)] * len(formats(FORMS[ONE_PASSAGE].schema))
+    with serving(*too_long, says(GOOD)) as fake:
+        teacher = teacher_at(fake)
+        replies = [*teacher.write([REQUEST]), *teacher.write([REQUEST])]
+    assert [read_pair(reply) for reply in replies] == ["malformed", Pair(**PAIR)]
+    assert fake.asked[-1].get("response_format") == formats(FORMS[ONE_PASSAGE].schema)[0]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_not_followed_and_its_target_never_sees_the_key(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARK_ARXIV_TEACHER_KEY", "secret")
+    with serving(says(GOOD)) as other:
+        there = f"{other.url}/chat/completions"
+        with serving(send(b"", status, {"location": there})) as fake:
+            (reply,) = teacher_at(fake).write([REQUEST])
+    assert read_pair(reply) == "teacher_failed"
+    assert (len(fake.asked), len(other.asked)) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["10 MB", "without end", "headers without end", "a bomb of gzip"])
+def test_no_answer_takes_more_than_some_megabytes(name: str) -> None:
+    with serving(KINDS[name].answer) as fake:
+        teacher = teacher_at(fake, tries=1)
+        tracemalloc.start()
+        try:
+            teacher.write([REQUEST])
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 4 * MAX_BODY_BYTES
+
+
+@pytest.mark.parametrize(
+    ("body", "n_tokens"),
+    [
+        (VLLM, (412, 97)),
+        (LLAMA_CPP, (398, 90)),
+        (OLLAMA, (405, 88)),
+        (completion(GOOD), (0, 0)),
+        (completion(GOOD, usage=None), (0, 0)),
+        (completion(GOOD, usage={"prompt_tokens": "412", "completion_tokens": -1}), (0, 0)),
+        (completion(GOOD, usage={"prompt_tokens": 1e3, "completion_tokens": True}), (0, 0)),
+        (completion(GOOD, usage={"prompt_tokens": 10**18, "completion_tokens": float("nan")}), (0, 0)),
+    ],
+)
+def test_reply_in_a_servers_form_is_a_pair_with_its_tokens(body: bytes, n_tokens: tuple[int, int]) -> None:
+    with serving(send(body)) as fake:
+        (reply,) = teacher_at(fake).write([REQUEST])
+    assert read_pair(reply) == Pair(**PAIR)
+    assert (reply.n_prompt_tokens, reply.n_reply_tokens) == n_tokens
 
 
 @pytest.mark.parametrize(
