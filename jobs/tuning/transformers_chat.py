@@ -1,6 +1,7 @@
 """A chat in this process: a model of transformers whose every finished reply parses, by construction.
 
-On a GPU the weights may be NF4, so that a 7B fits a T4; a batch that does not fit the memory is halved.
+On a GPU the weights may be NF4, so that a 7B fits a T4; a batch that does not fit the memory is halved. The examples,
+with which prompts begin, are read once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from jobs.core.errors import UsageError
 from jobs.tuning.bases import model_digest
 from jobs.tuning.chat import FAILED, ChatPrompt, ChatReply, ChatSettings
 from jobs.tuning.json_mask import JsonMask, tokenizer_for
-from jobs.tuning.loading import be_quiet, choose_precision, text_of
+from jobs.tuning.loading import be_quiet, choose_precision, ids_of, text_of
+from jobs.tuning.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     import torch
@@ -27,9 +29,10 @@ _FAILED = ChatReply(None, FAILED)
 
 @dataclass(frozen=True)
 class _Asked:
-    """A prompt as the model reads it, and the schema of its reply."""
+    """A prompt as the model reads it, its turns before the last, and the schema of its reply."""
 
     text: str
+    beginning: str
     schema: dict[str, Any]
 
 
@@ -42,6 +45,7 @@ class TransformersChat:
         self._model: Any = None
         self._tokenizer: Any = None
         self._grammar_tokenizer: Any = None
+        self._cache: Any = None
         self._source, self._revision = source_of(settings.model, settings.role)
         self.name = (
             f"transformers:{Path(self._source).name}@{(self._revision or model_digest(Path(self._source)))[:12]}"
@@ -52,7 +56,7 @@ class TransformersChat:
         if not prompts:
             return []
         self._load()
-        asked = [_Asked(self._text(prompt), prompt.schema) for prompt in prompts]
+        asked = [_Asked(self._text(prompt), self._beginning(prompt), prompt.schema) for prompt in prompts]
         order = sorted(range(len(asked)), key=lambda place: (len(asked[place].text), place))
         replies: dict[int, ChatReply] = {}
         for start in range(0, len(order), self._settings.batch_size):
@@ -62,6 +66,11 @@ class TransformersChat:
 
     def _text(self, prompt: ChatPrompt) -> str:
         return text_of(self._tokenizer, list(prompt.messages), is_open=True)
+
+    def _beginning(self, prompt: ChatPrompt) -> str:
+        """What it has in common with others, if there are examples."""
+        examples = list(prompt.messages[:-1])
+        return text_of(self._tokenizer, examples, is_open=False) if examples else ""
 
     def _write_fitting(self, asked: list[_Asked]) -> Iterator[ChatReply]:
         """Halve what does not fit the memory; one text that does not fit alone failed."""
@@ -85,9 +94,9 @@ class TransformersChat:
     def _generate(self, asked: list[_Asked]) -> list[ChatReply]:
         import torch
 
-        texts = [one.text for one in asked]
-        inputs = self._tokenizer(texts, add_special_tokens=False, padding=True, return_tensors="pt").to(
-            self._model.device
+        inputs = self._cache.inputs(
+            [ids_of(self._tokenizer, one.text) for one in asked],
+            [ids_of(self._tokenizer, one.beginning) for one in asked],
         )
         mask = JsonMask(self._grammar_tokenizer, [one.schema for one in asked], self._model.config.vocab_size)
         with torch.inference_mode():
@@ -133,6 +142,7 @@ class TransformersChat:
         self._tokenizer = AutoTokenizer.from_pretrained(self._source, revision=self._revision, padding_side="left")
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.unk_token or self._tokenizer.eos_token
+        self._cache = PrefixCache(self._model, self._tokenizer.pad_token_id)
         self._grammar_tokenizer = tokenizer_for(self._tokenizer, self._model.config.vocab_size)
         log.info(
             "%s %s device=%s dtype=%s (%s) 4bit=%s",

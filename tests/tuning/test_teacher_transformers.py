@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.core.errors import UsageError
-from jobs.tuning import prompt_file
+from jobs.tuning import prefix_cache, prompt_file
 from jobs.tuning.chat import ChatReply
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, TWO_PASSAGES, UNANSWERABLE, Form
 from jobs.tuning.teacher import (
@@ -22,6 +22,7 @@ from jobs.tuning.teacher import (
     load_teacher,
     read_pair,
 )
+from jobs.tuning.transformers_chat import TransformersChat
 
 pytestmark = pytest.mark.slow
 
@@ -69,12 +70,56 @@ def test_replies_do_not_depend_on_their_neighbours(tiny: Path) -> None:
     assert made.write(REQUESTS) == alone
 
 
+def test_examples_are_read_once_a_form_and_change_no_reply(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"max_new_tokens": 8, "batch_size": 2}
+    chat = TransformersChat(TeacherSettings(model=str(tiny), device="cpu", **settings))
+    made = ModelTeacher(chat, prompt_file.built_in())
+    chat._load()
+    lengths: list[int] = []
+    forward = chat._model.forward
+
+    def noting(*args: Any, **words: Any) -> Any:
+        lengths.append(words["input_ids"].shape[1])
+        return forward(*args, **words)
+
+    monkeypatch.setattr(chat._model, "forward", noting)
+    replies = made.write(REQUESTS)
+    assert sum(n > 1 for n in lengths) == len(FORMS) + 2, "a reading a form, and one a batch"
+    made.write(REQUESTS[:1])
+    assert sum(n > 1 for n in lengths) == len(FORMS) + 3
+    monkeypatch.setattr(prefix_cache, "_keeps_every_token", lambda _model: False)
+    assert teacher(tiny, **settings).write(REQUESTS) == replies
+
+
+def test_model_whose_cache_forgets_reads_every_prompt_whole(tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM, MistralConfig
+
+    model = AutoModelForCausalLM.from_config(MistralConfig.from_pretrained(tiny, sliding_window=64))
+    inputs = prefix_cache.PrefixCache(model, pad_token_id=0).inputs([[5, 6, 7], [5, 6, 7, 8]], [[5, 6], [5, 6]])
+    assert inputs["input_ids"].tolist() == [[0, 5, 6, 7], [5, 6, 7, 8]]
+    assert set(inputs) == {"input_ids", "attention_mask"}
+
+
+def test_row_takes_of_its_beginning_what_is_its_own(tiny: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny)
+    rows, beginnings = [[5, 6, 7, 8], [5, 9, 7], [5, 6], [4]], [[5, 6, 7], [5, 6, 7], [5, 6, 7], []]
+    inputs = prefix_cache.PrefixCache(model, pad_token_id=0).inputs(rows, beginnings)
+    assert inputs["input_ids"].tolist() == [
+        [5, 6, 7, 0, 8],
+        [0, 0, 5, 9, 7],
+        [0, 0, 5, 0, 6],
+        [0, 0, 0, 0, 4],
+    ]
+    assert inputs["attention_mask"].sum(1).tolist() == [len(row) for row in rows]
+    assert inputs["past_key_values"].get_seq_length() == 3
+
+
 def test_out_of_memory_halves_the_batch_and_fails_one_prompt_at_last(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
-
-    from jobs.tuning.transformers_chat import TransformersChat
 
     sizes: list[int] = []
     generate = TransformersChat._generate
