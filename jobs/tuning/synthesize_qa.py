@@ -9,27 +9,28 @@ Run: python -m jobs synthesize_qa --window 2024-01-01_2024-01-08 --teacher extra
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from jobs.core import tables
 from jobs.core.config import Settings, setting
 from jobs.core.contracts import DATASETS
-from jobs.core.errors import TryAgainError, UsageError, YieldError
+from jobs.core.errors import UsageError, YieldError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
-from jobs.core.progress import Progress
 from jobs.core.windows import Window
-from jobs.corpus import batches
-from jobs.tuning import outcomes, prompt_file
+from jobs.tuning import interview, outcomes, prompt_file
 from jobs.tuning import preview as previews
 from jobs.tuning.asking import Ask, Chunk
-from jobs.tuning.instructions import gives_instructions
+from jobs.tuning.local_server import ServerSettings
 from jobs.tuning.outcomes import Outcome, RowKey
 from jobs.tuning.prompt_file import PromptFile
-from jobs.tuning.teacher import Teacher, TeacherReply, TeacherSettings, load_teacher
+from jobs.tuning.teacher import Teacher, TeacherSettings
+from jobs.tuning.teacher_source import TeacherSource
 from jobs.tuning.transformers_chat import source_of
 from jobs.tuning.window_asks import WindowAsks, request_of
 
@@ -53,6 +54,10 @@ class Config:
     teacher_url: str | None = setting(
         None, "address of a server that speaks OpenAI's protocol: http://127.0.0.1:8000/v1"
     )
+    teacher_command: tuple[str, ...] = setting(
+        (), "command of a server that the stage starts for an openai teacher and ends; {port}, {model} are filled in"
+    )
+    teacher_start_s: float = setting(600.0, "seconds that such a server may take until it serves its model")
     prompts: str = setting(
         prompt_file.BUILT_IN, "what a teacher is asked: a built-in name, or your own YAML file (a copy of default.yaml)"
     )
@@ -78,6 +83,8 @@ class Config:
     teacher_concurrency: int = setting(8, "requests to a server at the same time")
     teacher_max_tokens: int = setting(700, "most tokens of a reply", affects_rows=True)
     teacher_timeout_s: float = setting(120.0, "seconds that a server may take for one reply")
+    teacher_prompt_price: float = setting(0.0, "what a million tokens of prompts cost, for the count of costs")
+    teacher_reply_price: float = setting(0.0, "what a million tokens of replies cost")
     teacher_4bit: bool = setting(False, "load the teacher's weights as NF4 (needs a GPU)", affects_rows=True)
     device: str = setting("auto", "where models run: auto (a GPU if there is one), cpu, or cuda:N")
     # rules find a pair in 6 to 9 of 100 chunks of real papers
@@ -93,20 +100,6 @@ class Config:
         return {"prompt_version": (file.version, origin), "question_mix": (weights, origin)}
 
 
-class _Source:
-    """The teacher, loaded when something is to be asked: a run that takes everything over loads no model."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._loaded: Teacher | None = None
-
-    def load(self) -> Teacher:
-        """The teacher. Raises UsageError for an unknown kind."""
-        if self._loaded is None:
-            self._loaded = load_teacher(self._config.teacher, _settings(self._config))
-        return self._loaded
-
-
 def parts(config: Config, _lake: Lake, windows: Sequence[Window]) -> list[str]:
     """Every window's shards that were asked for. Raises UsageError for a shard or a teacher that there is not."""
     n_shards, shard = config.n_shards, config.shard
@@ -114,6 +107,8 @@ def parts(config: Config, _lake: Lake, windows: Sequence[Window]) -> list[str]:
         raise UsageError(f"shard {shard} of {n_shards}: expected at least 1 shard, and a shard from 0, or -1 for all.")
     if config.teacher == "transformers":
         source_of(config.teacher_model)  # refused now, not after the hours of the stages before
+    if (server := _server(config)) is not None:
+        server.check()
     shards = range(n_shards) if shard < 0 else [shard]
     return [f"{window.name}/{one}-of-{n_shards}" for window in windows for one in shards]
 
@@ -130,7 +125,7 @@ def stale(config: Config, _lake: Lake, current: Part, _windows: Sequence[Window]
         return f"the teacher failed on {n_failed} questions, which are asked again"
     if not config.reask:
         return None
-    teacher = _Source(config).load()
+    teacher = _source(config).load()
     asked = outcomes.read(current.file(outcomes.ASKED_FILE))
     n_others = sum(not _is_by(outcome, teacher) for outcome in asked)
     return f"{n_others} pairs were asked of another teacher or by another prompt" if n_others else None
@@ -138,10 +133,10 @@ def stale(config: Config, _lake: Lake, current: Part, _windows: Sequence[Window]
 
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Take over what was asked before, ask the rest batch by batch, publish each shard."""
-    source = _Source(config)
-    for task in tasks:
-        with lake.attempt(task) as attempt:
-            _make_shard(config, lake, attempt, source)
+    with _source(config) as source:
+        for task in tasks:
+            with lake.attempt(task) as attempt:
+                _make_shard(config, lake, attempt, source)
     _hold_floor(config, lake, tasks)
 
 
@@ -155,8 +150,9 @@ def preview(config: Config, tasks: list[PartTask], n: int, tell: Callable[[str],
             asks.setdefault(ask.chunks[0].chunk_id, ask)
     requests = [request_of(ask) for ask in list(asks.values())[:n]]
     file = None if config.teacher == "extractive" else _prompts(config)
-    for text in previews.preview(_Source(config).load(), requests, file):
-        tell(text)
+    with tempfile.TemporaryDirectory() as folder, _source(config) as source:
+        for text in previews.preview(source.ready(Path(folder)), requests, file):
+            tell(text)
 
 
 def _hold_floor(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
@@ -171,7 +167,7 @@ def _hold_floor(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
         )
 
 
-def _make_shard(config: Config, lake: Lake, attempt: Attempt, source: _Source) -> None:
+def _make_shard(config: Config, lake: Lake, attempt: Attempt, source: TeacherSource) -> None:
     window, shard, n_shards = _place(attempt.task.part)
     there = _window_asks(config, attempt.task.part_of("chunks"))
     ours = there.of_shard(shard, n_shards)
@@ -180,8 +176,10 @@ def _make_shard(config: Config, lake: Lake, attempt: Attempt, source: _Source) -
     known = _standing(config, published, subjects, source)
     n_taken_over = len(known)
     known |= _standing(config, outcomes.of_work(attempt.work), subjects, source)
-    known |= _ask_all(config, attempt, [ask for ask in there.wanted(ours) if ask.key not in known], source)
-    _write(attempt, subjects, known, n_taken_over)
+    if asks := [ask for ask in there.wanted(ours) if ask.key not in known]:
+        what = f"questions of {attempt.task.part}"
+        known |= interview.ask_all(source.ready(attempt.work), asks, config.teacher_batch, attempt.work, what)
+    _write(config, attempt, subjects, known, n_taken_over)
 
 
 def _window_asks(config: Config, chunks: Part) -> WindowAsks:
@@ -197,7 +195,7 @@ def _place(part: str) -> tuple[str, int, int]:
 
 
 def _standing(
-    config: Config, found: Iterable[Outcome], subjects: Container[str], source: _Source
+    config: Config, found: Iterable[Outcome], subjects: Container[str], source: TeacherSource
 ) -> dict[RowKey, Outcome]:
     """Outcomes about these subjects that need not be asked for again, later ones over earlier ones."""
     return {
@@ -213,42 +211,12 @@ def _is_by(outcome: Outcome, teacher: Teacher) -> bool:
     return (outcome.teacher, outcome.prompt_version) == (teacher.name, teacher.prompt_version)
 
 
-def _ask_all(config: Config, attempt: Attempt, asks: list[Ask], source: _Source) -> dict[RowKey, Outcome]:
-    """Ask batch by batch; each is on disk before the next is asked. Raises TryAgainError if a whole one failed."""
-    made: dict[RowKey, Outcome] = {}
-    if not asks:
-        return made
-    teacher = source.load()
-    progress = Progress(f"questions of {attempt.task.part}", len(asks))
-    for batch in _batched(asks, max(1, config.teacher_batch)):
-        answered = _ask(teacher, batch)
-        final = [outcome for outcome in answered if outcomes.is_final(outcome)]
-        if not final:
-            raise TryAgainError(
-                f"{teacher.name} failed on all {len(batch)} questions of a batch. What it answered before is kept; "
-                "look at the server, then run the stage again."
-            )
-        batches.write_batch(attempt.work, outcomes.to_table(final))
-        made |= {outcome.key: outcome for outcome in answered}
-        progress.step(len(batch))
-    progress.log()
-    return made
-
-
-def _batched(asks: list[Ask], size: int) -> Iterator[list[Ask]]:
-    return (asks[start : start + size] for start in range(0, len(asks), size))
-
-
-def _ask(teacher: Teacher, batch: list[Ask]) -> list[Outcome]:
-    """Outcomes of a batch. A chunk that speaks to language models is not shown to one."""
-    harmless = [ask for ask in batch if not any(gives_instructions(chunk.text) for chunk in ask.chunks)]
-    replies = dict(zip((ask.key for ask in harmless), teacher.write(list(map(request_of, harmless))), strict=True))
-    refused = TeacherReply(None, "instructions")
-    return [outcomes.of_reply(ask.key, ask.form, teacher, replies.get(ask.key, refused)) for ask in batch]
-
-
 def _write(
-    attempt: Attempt, subjects: dict[str, tuple[Chunk, ...]], known: dict[RowKey, Outcome], n_taken_over: int
+    config: Config,
+    attempt: Attempt,
+    subjects: dict[str, tuple[Chunk, ...]],
+    known: dict[RowKey, Outcome],
+    n_taken_over: int,
 ) -> None:
     """The shard's pairs, and what became of everything that it asked. What was made is part of the part's key."""
     dataset = DATASETS["drafts"]
@@ -268,8 +236,25 @@ def _write(
             "asked": dict(by_reason),
             "asked_types": dict(Counter(outcome.question_type for outcome in asked)),
             "n_repaired": sum(outcome.is_repaired for outcome in asked),
-        },
+        }
+        | outcomes.costs(asked, config.teacher_prompt_price, config.teacher_reply_price),
     )
+
+
+def _source(config: Config) -> TeacherSource:
+    return TeacherSource(config.teacher, _settings(config), _server(config))
+
+
+def _server(config: Config) -> ServerSettings | None:
+    """The server that the stage itself starts, if any. Raises UsageError where another one is named too."""
+    if config.teacher != "openai" or not config.teacher_command:
+        return None
+    if config.teacher_url:
+        raise UsageError(
+            f"teacher_command and teacher_url={config.teacher_url!r} are both given. Expected one of them: a server "
+            "that the stage starts, or one that runs. --teacher-url none (or --teacher-command '') leaves one out."
+        )
+    return ServerSettings(config.teacher_command, config.teacher_model or "", config.teacher_start_s)
 
 
 def _settings(config: Config) -> TeacherSettings:
