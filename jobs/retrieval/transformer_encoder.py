@@ -74,7 +74,7 @@ class TransformerEncoder:
             return np.zeros((0, self.card.dim), dtype=np.float32)
         self._n_encoded += len(texts)
         if not self._is_tried and self._n_encoded >= TRIAL_AFTER and len(texts) >= precision.N_TEXTS:
-            self._try_precisions(list(texts[: precision.N_TEXTS]))
+            self.choose_precision(list(texts[: precision.N_TEXTS]))
         return self._halving(list(texts))
 
     def encode_question(self, text: str) -> np.ndarray:
@@ -108,7 +108,8 @@ class TransformerEncoder:
                 log.warning("out of memory: batch_size=%d from here on", self._batch_size)
             torch.cuda.empty_cache()  # outside the handler: its traceback holds the batch's tensors
 
-    def _try_precisions(self, texts: list[str]) -> None:
+    def choose_precision(self, texts: list[str]) -> None:
+        """Try the precisions on some passages and keep the better one; `encode` does so once, when many come."""
         self._is_tried = True
         choice = precision.choose(
             lambda name, some: self._unit(self._run(self._model.encode_document, some, name)), texts
