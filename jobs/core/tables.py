@@ -101,13 +101,13 @@ def read_dataset(path: Path, dataset: Dataset, columns: list[str] | None = None)
     return table
 
 
-def read_batches(path: Path, n_rows: int = 1000) -> Iterator[pyarrow.Table]:
+def read_batches(path: Path, n_rows: int = 1000, columns: list[str] | None = None) -> Iterator[pyarrow.Table]:
     """A Parquet file in tables of at most `n_rows` rows, so that a large part never lies in memory whole."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(batch_size=n_rows):
+        for batch in file.iter_batches(batch_size=n_rows, columns=columns):
             yield pa.Table.from_batches([batch])
 
 

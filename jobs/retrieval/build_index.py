@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.core import durable, tables, takedowns
@@ -21,7 +22,7 @@ from jobs.core.errors import ContractError
 from jobs.core.lake import Attempt, Lake, Part, PartTask
 from jobs.core.manifest import Counts, Input
 from jobs.core.windows import Window
-from jobs.retrieval import index_view, passages, reranker, vector_index, vectors, word_index
+from jobs.retrieval import cells, index_view, passages, reranker, vector_index, vectors, word_index
 from jobs.retrieval.index_view import View
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERSION = 1
+BLOCK = 20_000  # rows that are Python objects, or float32 vectors, at once
 CHUNK_COLUMNS = [
     *("chunk_id", "paper_id", "version", "section_path", "page_first", "page_last", "kind", "text", "text_hash"),
     *("start", "end"),
@@ -50,14 +52,20 @@ class Config:
         affects_rows=True,
         is_keyed_at_default=False,
     )
+    index_device: str = setting(
+        "auto",
+        "where the centres of a large index are found: auto (a GPU if FAISS has one), cpu or gpu; the file is the same"
+        " kind",
+        choices=cells.DEVICES,
+    )
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """The embedded chunks of the view with their vectors [n, dim], row by row, and their papers."""
+    """The embedded chunks of the view, the parts with their vectors in the same order, and their papers."""
 
     chunks: pyarrow.Table
-    matrix: np.ndarray
+    embeddings: list[Part]
     papers: Papers
 
 
@@ -80,7 +88,7 @@ def stale(config: Config, _lake: Lake, current: Part, _windows: Sequence[Window]
 def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     """Build the index from the parts that the task names, whatever is current by now.
 
-    Raises UsageError or InputMissingError for a reranker that cannot be found.
+    Raises UsageError or InputMissingError for a reranker that cannot be found, UsageError for a GPU that is not there.
     """
     card = reranker.read_card(config.reranker) if config.reranker else None
     for task in tasks:
@@ -88,23 +96,22 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
             named = [one for one in task.inputs if one.dataset != takedowns.DATASET]
             parts = [lake.published(one.dataset, one.part, str(one.key)) for one in named]
             view = dataclasses.replace(index_view.view_of(parts), reranker=card)
-            _write(attempt, view, _read(parts, view.dim), takedowns.of_task(task))
+            _write(attempt, config, view, _read(parts), takedowns.of_task(task))
 
 
-def _read(parts: Iterable[Part], dim: int) -> Embedded:
-    import numpy as np
+def _read(parts: Iterable[Part]) -> Embedded:
     import pyarrow as pa
 
     windows: dict[str, dict[str, Part]] = {}
     for part in parts:
         windows.setdefault(part.manifest.part, {})[part.manifest.dataset] = part
-    chunks, matrices, papers = [], [], Papers()
-    for _, window in sorted(windows.items()):
-        embeddings = window["embeddings"].table(["chunk_id", "vector"])
-        chunks.append(_in_order(window["chunks"].table(CHUNK_COLUMNS), embeddings["chunk_id"]))
-        matrices.append(vectors.to_matrix(embeddings["vector"], dim))
+    in_order = [window for _, window in sorted(windows.items())]
+    chunks, papers = [], Papers()
+    for window in in_order:
+        chunk_ids = window["embeddings"].table(["chunk_id"])["chunk_id"]
+        chunks.append(_in_order(window["chunks"].table(CHUNK_COLUMNS), chunk_ids))
         _add_newest(papers, window["papers"].rows())
-    return Embedded(pa.concat_tables(chunks), np.concatenate(matrices), papers)
+    return Embedded(pa.concat_tables(chunks), [window["embeddings"] for window in in_order], papers)
 
 
 def _in_order(chunks: pyarrow.Table, chunk_ids: pyarrow.ChunkedArray) -> pyarrow.Table:
@@ -124,29 +131,57 @@ def _add_newest(papers: Papers, rows: Iterable[dict[str, Any]]) -> None:
             papers[row["paper_id"]] = row
 
 
-def _write(attempt: Attempt, view: View, embedded: Embedded, taken_down: frozenset[str]) -> None:
-    import pyarrow as pa
-
+def _write(attempt: Attempt, config: Config, view: View, embedded: Embedded, taken_down: frozenset[str]) -> None:
     rows, refused = select(embedded.chunks, embedded.papers, taken_down)
-    table = _passages(embedded.chunks.take(pa.array(rows, pa.int64())), embedded.papers)
-    tables.write_tables(attempt.folder / passages.FILE, DATASETS["indexes"].schema(), [table])
-    chosen = vector_index.build(embedded.matrix[rows], attempt.folder)
-    word_index.build(_words_texts(table), attempt.folder)
+    n_papers = _write_passages(attempt.folder / passages.FILE, embedded, rows)
+    chosen = vector_index.build(
+        _placed(embedded, rows, view.dim),
+        (len(rows), view.dim),
+        attempt.folder,
+        previous=attempt.previous,
+        device=config.index_device,
+    )
+    word_index.build(_words_texts(attempt.folder / passages.FILE), attempt.folder)
     durable.write_atomic(attempt.folder / index_view.FILE, view.to_json())
     if not len(rows):
         log.warning("the index is empty: %d chunks in %d parts", len(embedded.chunks), len(view.parts))
     attempt.finish(
         Counts.of(DATASETS["indexes"], len(rows), refused),
         rows=len(rows),
+        taken_over=int(chosen.get("centres_taken_over", False)),
         extra=chosen
-        | {
-            "encoder": view.encoder,
-            "revision": view.revision,
-            "dim": view.dim,
-            "n_papers": len(set(table["paper_id"].to_pylist())),
-        }
+        | {"encoder": view.encoder, "revision": view.revision, "dim": view.dim, "n_papers": n_papers}
         | ({"reranker": view.reranker.to_dict()} if view.reranker else {}),
     )
+
+
+def _write_passages(path: Path, embedded: Embedded, rows: np.ndarray) -> int:
+    """Write the chosen rows, a block at a time, and count their papers."""
+    import pyarrow as pa
+
+    def blocks() -> Iterator[pyarrow.Table]:
+        for start in range(0, len(rows), BLOCK):
+            chosen = embedded.chunks.take(pa.array(rows[start : start + BLOCK], pa.int64()))
+            papers.update(chosen["paper_id"].unique().to_pylist())
+            yield _passages(chosen, embedded.papers)
+
+    papers: set[str] = set()
+    tables.write_tables(path, DATASETS["indexes"].schema(), blocks())
+    return len(papers)
+
+
+def _placed(embedded: Embedded, rows: np.ndarray, dim: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Vectors in the order they lie in, float32 [m, dim], with their rows of the index; the others are left out."""
+    import numpy as np
+
+    place = np.full(len(embedded.chunks), -1)
+    place[rows] = np.arange(len(rows))
+    start = 0
+    for part in embedded.embeddings:
+        for table in tables.read_batches(part.file(tables.ROWS_FILE), BLOCK, ["vector"]):
+            to = place[start : start + len(table)]
+            start += len(table)
+            yield to[to >= 0], vectors.to_matrix(table["vector"], dim)[to >= 0]
 
 
 def select(
@@ -199,6 +234,7 @@ def _passages(chunks: pyarrow.Table, papers: Papers) -> pyarrow.Table:
     )
 
 
-def _words_texts(table: pyarrow.Table) -> Iterable[str]:
-    columns = (table[name].to_pylist() for name in ("title", "section_path", "text"))
-    return (passages.words_text(*row) for row in zip(*columns, strict=True))
+def _words_texts(path: Path) -> Iterator[str]:
+    for table in tables.read_batches(path, BLOCK, ["title", "section_path", "text"]):
+        columns = (table[name].to_pylist() for name in ("title", "section_path", "text"))
+        yield from (passages.words_text(*row) for row in zip(*columns, strict=True))

@@ -2,15 +2,16 @@
 
 The vectors are a flat index of FAISS (Johnson et al. 2017, arXiv:1702.08734) of 16-bit floats: a search reads the
 whole matrix, so half the bytes cost less, and rounding moves a cosine by less than 0.0001. It grows with their number;
-above EXACT_ROWS an inverted file (Jégou et al. 2011, doi:10.1109/TPAMI.2010.57) of 8-bit codes finds candidates beside
-it, whose cosines are then those of the flat one. How many cells are looked into is chosen when the index is built, so
-that almost nothing is missed, and what was missed then stands in the manifest.
+above EXACT_ROWS cells (`cells.py`) find candidates, whose cosines are then those of the flat one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jobs.retrieval import cells
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,76 +23,65 @@ CELLS_FILE = "cells.faiss"
 
 # Where a search of all vectors costs about 10 CPU-milliseconds (bench_search, November 2026: 16 for 87,000 of 384).
 EXACT_ROWS = 50_000
-TRAINED_ON = 64  # vectors a cell that its centre is found from; FAISS asks for 39 to 256
-FOUND_01 = 0.99  # of the nearest ten that the candidates must hold, on the mean over sampled questions
-N_SAMPLED = 256
-N_CANDIDATES = 100
-# A question lies beside the passages, not on one: this noise on a vector of length 1 leaves the nearest passage as near
-# (cosine 0.58) as people's questions have it (0.55). Those still find less, .97 of their nearest ten where noisy
-# passages find .99 (161 questions, 2,587 passages of 29 real papers, 203 cells): so twice as many are looked into.
-QUESTION_NOISE = 1.4
-MARGIN = 2
 FEW_01 = 0.25  # of all rows: so few allowed ones are all compared, for the cells looked into may hold none of them
 
 
-def build(matrix: np.ndarray, folder: Path, exact_rows: int = EXACT_ROWS) -> dict[str, float]:
-    """Write float32 [n, dim] of unit norm as an index, rows in their order.
+def build(
+    placed: Iterable[tuple[np.ndarray, np.ndarray]],
+    shape: tuple[int, int],
+    folder: Path,
+    *,
+    previous: Part | None = None,
+    device: str = "cpu",
+    exact_rows: int = EXACT_ROWS,
+) -> dict[str, Any]:
+    """Write vectors of unit norm, `shape` (n, dim), as an index. `placed`: rows int64 [m] and their float32 [m, dim].
 
-    Returns what was chosen: nothing for an exact index, else `n_cells`, `n_probes` and `recall_10`, the share of the
-    nearest ten that a search finds.
+    They go straight to their places in the index, so it lies in memory once, whatever the order they come in.
+    `previous`: the index before this one, whose centres are taken over if they were found from the same. `device`: one
+    of `cells.DEVICES`. Returns what was chosen: nothing for an exact index, else `n_cells`, `n_probes`, `recall_10`,
+    the share of the nearest ten that a search finds, and `centres_from`, `centres_taken_over`.
     """
     import faiss
-    import numpy as np
 
-    matrix = np.ascontiguousarray(matrix)
-    flat = faiss.IndexScalarQuantizer(matrix.shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    flat.add(matrix)
+    on_gpu = cells.uses_gpu(device)
+    flat = faiss.IndexScalarQuantizer(shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    vectors = _room(flat, shape)
+    for rows, found in placed:
+        vectors[rows] = found
     faiss.write_index(flat, str(folder / FILE))
-    if len(matrix) <= exact_rows:
+    if shape[0] <= exact_rows:
         return {}
-    cells = _cells(matrix)
-    recall = _choose_probes(cells, flat, matrix)
-    faiss.write_index(cells, str(folder / CELLS_FILE))
-    return {"n_cells": cells.nlist, "n_probes": cells.nprobe, "recall_10": round(recall, 4)}
+    centres = cells.find_centres(vectors, lambda found_from: _known(previous, found_from), on_gpu=on_gpu)
+    faiss.write_index(centres.empty, str(folder / cells.CENTRES_FILE))
+    recall = cells.fill(centres.empty, vectors)
+    faiss.write_index(centres.empty, str(folder / CELLS_FILE))
+    return {
+        "n_cells": centres.empty.nlist,
+        "n_probes": centres.empty.nprobe,
+        "recall_10": round(recall, 4),
+        "centres_from": centres.found_from,
+        "centres_taken_over": centres.is_taken_over,
+    }
 
 
-def _cells(matrix: np.ndarray) -> Any:
+def _room(flat: Any, shape: tuple[int, int]) -> np.ndarray:
+    """The codes of a flat index of 16-bit floats, made as long as `shape` asks: float16 [n, dim], to be filled."""
     import faiss
     import numpy as np
 
-    n, dim = matrix.shape
-    n_cells = int(4 * n**0.5)
-    centres = faiss.IndexFlatIP(dim)
-    cells = faiss.IndexIVFScalarQuantizer(
-        centres, dim, n_cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-    )
-    cells.cp.max_points_per_centroid = TRAINED_ON
-    sample = np.random.default_rng(0).permutation(n)[: n_cells * TRAINED_ON]
-    cells.train(matrix[np.sort(sample)])
-    cells.add(matrix)
-    return cells
+    n, dim = shape
+    flat.codes.resize(n * dim * 2)
+    flat.ntotal = n
+    if not n:
+        return np.zeros(shape, np.float16)
+    codes: np.ndarray = faiss.rev_swig_ptr(flat.codes.data(), n * dim * 2)
+    return codes.view(np.float16).reshape(shape)
 
 
-def _choose_probes(cells: Any, flat: Any, matrix: np.ndarray) -> float:
-    """Look into MARGIN times as many cells as find FOUND_01 of the nearest ten; the share then found is returned."""
-    import numpy as np
-
-    random = np.random.default_rng(1)
-    rows = random.integers(0, len(matrix), N_SAMPLED)
-    noise = random.normal(size=(N_SAMPLED, matrix.shape[1])) * QUESTION_NOISE / matrix.shape[1] ** 0.5
-    asked = (matrix[rows] + noise).astype(np.float32)
-    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    nearest = flat.search(asked, 10)[1]
-
-    def found_01(n_probes: int) -> float:
-        cells.nprobe = min(n_probes, cells.nlist)
-        candidates = cells.search(asked, N_CANDIDATES)[1]
-        return float(np.mean([np.isin(best, some).mean() for best, some in zip(nearest, candidates, strict=True)]))
-
-    n_probes = 8
-    while found_01(n_probes) < FOUND_01 and n_probes < cells.nlist:
-        n_probes *= 2
-    return found_01(MARGIN * n_probes)
+def _known(previous: Part | None, found_from: str) -> Path | None:
+    is_same = previous is not None and previous.manifest.extra.get("centres_from") == found_from
+    return previous.file(cells.CENTRES_FILE) if previous and is_same else None
 
 
 class VectorIndex:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from jobs.core.errors import ContractError
-from jobs.retrieval import vector_index, vectors
+from jobs.retrieval import cells, vector_index, vectors
 from jobs.retrieval.vector_index import VectorIndex
+
+
+def build(matrix: np.ndarray, folder: Path, exact_rows: int = vector_index.EXACT_ROWS) -> dict[str, Any]:
+    """An index of a whole matrix."""
+    placed = [(np.arange(len(matrix)), matrix)]
+    return vector_index.build(placed, matrix.shape, folder, exact_rows=exact_rows)
 
 
 def unit_rows(n: int, dim: int = 16) -> np.ndarray:
@@ -27,7 +34,7 @@ def matrix() -> np.ndarray:
 def index(matrix: np.ndarray, tmp_path: Path) -> VectorIndex:
     import faiss
 
-    vector_index.build(matrix, tmp_path)
+    build(matrix, tmp_path)
     return VectorIndex(faiss.read_index(str(tmp_path / vector_index.FILE)))
 
 
@@ -79,24 +86,24 @@ def clustered(n: int) -> np.ndarray:
     return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
 
 
-def both(matrix: np.ndarray, folder: Path) -> tuple[VectorIndex, VectorIndex, dict[str, float]]:
+def both(matrix: np.ndarray, folder: Path) -> tuple[VectorIndex, VectorIndex, dict[str, Any]]:
     """The same vectors with cells and without, and what was chosen."""
     import faiss
 
-    chosen = vector_index.build(matrix, folder, exact_rows=100)
+    chosen = build(matrix, folder, exact_rows=100)
     flat, cells = (faiss.read_index(str(folder / name)) for name in (vector_index.FILE, vector_index.CELLS_FILE))
     return VectorIndex(flat, cells), VectorIndex(flat), chosen
 
 
 def test_few_vectors_are_all_compared(matrix: np.ndarray, tmp_path: Path) -> None:
-    assert vector_index.build(matrix, tmp_path, exact_rows=200) == {}
+    assert build(matrix, tmp_path, exact_rows=200) == {}
     assert [path.name for path in tmp_path.iterdir()] == [vector_index.FILE]
 
 
 def test_many_vectors_are_searched_by_cells_that_miss_almost_nothing(tmp_path: Path) -> None:
     matrix = clustered(4000)
     quick, exact, chosen = both(matrix, tmp_path)
-    assert chosen["recall_10"] >= vector_index.FOUND_01
+    assert chosen["recall_10"] >= cells.FOUND_01
     assert chosen["n_probes"] < chosen["n_cells"] / 2
     questions = matrix[:50] + 0.1
     hits = [np.isin(exact.nearest(one, 10), quick.nearest(one, 100)).mean() for one in questions]
@@ -126,6 +133,6 @@ def test_same_vectors_make_the_same_cells(tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        vector_index.build(clustered(1000), tmp_path / name, exact_rows=100)
+        build(clustered(1000), tmp_path / name, exact_rows=100)
         found.append((tmp_path / name / vector_index.CELLS_FILE).read_bytes())
     assert found[0] == found[1]
