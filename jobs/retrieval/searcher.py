@@ -101,7 +101,7 @@ class Searcher:
                 f"{part.folder} was embedded by {view.encoder} {view.revision[:12]}, here is {encoder.card.name} "
                 f"{encoder.card.revision[:12]}. Run embed_chunks over all windows, then build_index."
             )
-        table = tables.read_table(part.file(passages.FILE)).combine_chunks()
+        table = tables.read_table(part.file(passages.FILE))
         vectors, words = VectorIndex.open(part), WordIndex.open(part)
         return cls(table, vectors, words, encoder, view, _reranker_of(view, reranker))
 

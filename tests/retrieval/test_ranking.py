@@ -53,3 +53,16 @@ def test_cap_passes_over_a_paper_that_had_its_share() -> None:
     paper_of_row = np.array([0, 0, 0, 1, 0, 2])
     assert [row for row, _ in ranking.cap(ranked, paper_of_row, 4, 2)] == [0, 1, 3, 5]
     assert ranking.cap(ranked, paper_of_row, 4, None) == ranked[:4]
+
+
+@pytest.mark.parametrize("n_rows", [5, 1601, 5000])
+@pytest.mark.parametrize("share_01", [0.0, 0.01, 0.9])
+@pytest.mark.parametrize("n", [1, 100])
+def test_best_rows_are_those_of_all_scores_in_order(n_rows: int, share_01: float, n: int) -> None:
+    random = np.random.default_rng(n_rows)
+    scores = (random.permutation(n_rows) + 1) * (random.random(n_rows) < share_01)
+    allowed = random.random(n_rows) < 0.5
+    for some in (None, allowed):
+        left = scores if some is None else scores * some
+        expected = [row for row in np.argsort(-left)[:n].tolist() if left[row]]
+        assert sorted(ranking.best_rows(scores.astype(np.float32), n, some).tolist()) == sorted(expected)
