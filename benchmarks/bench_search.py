@@ -1,14 +1,13 @@
-"""Search at 87,000 passages: from a question's vector and words to results, and what encoding it costs beside that.
+"""Building an index and searching it: the stage on a lake, every mode of search, and the vectors' ways side by side.
 
-Prints one JSON line. Passages are synthetic: words drawn by Zipf's law in 1,000 subjects, vectors around their
-subject's. Run: python benchmarks/bench_search.py [N_PASSAGES]
+Words and vectors are synthetic (`synthetic.py`); questions lie as far from them as people's do. `week` is the stage
+again after the last of the windows was added. Wall times on a busy machine mean little: CPU-milliseconds stand beside.
+Run: python -m benchmarks.bench_search [--passages 87000] [--hnsw true] [--folder DIR]
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import sys
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,121 +16,143 @@ from typing import Any
 
 import faiss
 import numpy as np
-import pyarrow as pa
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from jobs.core import durable, tables
-from jobs.core.contracts import DATASETS
-from jobs.core.manifest import MANIFEST_FILE, Counts, Manifest
-from jobs.retrieval import encoder, index_view, passages, vector_index, word_index
-from jobs.retrieval.index_view import View
+from benchmarks import synthetic
+from benchmarks.measuring import jobs_cost, write_result
+from benchmarks.synthetic import Size
+from jobs.core.lake import Lake, Part
+from jobs.retrieval import cells, vector_index
 from jobs.retrieval.ranking import MODES
 from jobs.retrieval.searcher import Query, Searcher
 from jobs.retrieval.vector_index import VectorIndex
 
 N_PASSAGES = 87_000
-N_PAPERS = 1_000
-N_WORDS = 150  # of a passage
-VOCABULARY = 60_000
 N_QUESTIONS = 200
 QUESTION_WORDS = 8
-MODEL = "all-MiniLM-L6-v2"
+N_WINDOWS = 52
 QUESTION = "Why does QLoRA store the weights in NF4, and what does double quantization add to it?"
+HNSW_LINKS, HNSW_BUILD = 32, 80  # faiss' usual 32 links; a width of 200 costs 2.5 times as much to build
+HNSW_WIDTHS = (64, 256)
+
+Figures = dict[str, Any]
 
 
 def main() -> None:
-    """Build the index in a temporary folder, then time."""
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else N_PASSAGES
-    random = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        begun_at = time.perf_counter()
-        matrix, chosen = build(Path(folder), n, random)
-        build_s = time.perf_counter() - begun_at
-        begun_at = time.perf_counter()
-        searcher = Searcher.open(Path(folder))
-        open_s = time.perf_counter() - begun_at
-        questions = [question(matrix, random) for _ in range(N_QUESTIONS)]
-        figures = {mode: timed(lambda q, mode=mode: searcher.find(q, 8, mode=mode), questions) for mode in MODES}
-        figures |= compared(Path(folder), questions)
-    encode = timed(searcher.encoder.encode_question, [f"{QUESTION} {i}" for i in range(50)])
-    line = {"bench": "search", "n_passages": n, **figures, "encode_question": encode, **chosen}
-    line |= {"build_s": round(build_s, 1), "open_s": round(open_s, 2), "machine": platform.machine()}
-    sys.stdout.write(json.dumps(line) + "\n")
+    """Make the lake, build the index twice, search it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--passages", type=int, default=N_PASSAGES)
+    parser.add_argument("--hnsw", choices=("true", "false"), default="true", help="build one beside: minutes at 87,000")
+    parser.add_argument("--week", choices=("true", "false"), default="true", help="build again with one window more")
+    parser.add_argument(
+        "--folder", type=Path, help="where the lake lies, kept and used again; default: a temporary one"
+    )
+    options = parser.parse_args()
+    size = Size(options.passages, N_WINDOWS)
+    with tempfile.TemporaryDirectory(prefix="bench-search-") as temporary:
+        lake, built = build(options.folder or Path(temporary), size, with_week=options.week == "true")
+        part = lake.current("indexes", "all")
+        if part is None:
+            raise RuntimeError(f"{lake.address} has no index although build_index ended with 0")
+        figures = {"n_passages": options.passages, **built, **searched(part)}
+        figures["vectors"] = side_by_side(part, with_hnsw=options.hnsw == "true")
+    write_result("search", figures)
 
 
-def compared(folder: Path, questions: list[Query]) -> dict[str, Any]:
-    """The vectors alone, all of them compared and by cells, and the share of the nearest ten that cells find."""
-    flat = faiss.read_index(str(folder / vector_index.FILE))
-    exact = VectorIndex(flat)
-    figures: dict[str, Any] = {"all_vectors": timed(lambda q: exact.nearest(q.vector, 100), questions)}
-    if (cells := folder / vector_index.CELLS_FILE).is_file():
-        quick = VectorIndex(flat, faiss.read_index(str(cells)))
-        figures["cells"] = timed(lambda q: quick.nearest(q.vector, 100), questions)
-        hits = [np.isin(exact.nearest(q.vector, 10), quick.nearest(q.vector, 100)).mean() for q in questions]
-        figures["recall_10_of_questions"] = round(float(np.mean(hits)), 4)
+def build(folder: Path, size: Size, *, with_week: bool) -> tuple[Lake, Figures]:
+    """The lake with its index, and what that cost: from nothing, and if asked again after the last window came."""
+    root = folder / f"lake-{size.n_passages}"
+    if (root / "indexes").is_dir():
+        return Lake.open(root), {}
+    n_windows = size.n_windows - with_week
+    lake = synthetic.make_lake(root, size, n_windows)
+    figures: Figures = {"build": _cost_of_build(lake)}
+    if with_week:
+        synthetic.add_window(lake, size, n_windows)
+        figures["week"] = _cost_of_build(lake)
+    return lake, figures
+
+
+def _cost_of_build(lake: Lake) -> Figures:
+    cost = jobs_cost("build_index", "--lake", lake.address)
+    part = lake.current("indexes", "all")
+    chosen = {} if part is None else part.manifest.extra
+    names = ("n_cells", "n_probes", "recall_10", "centres_taken_over")
+    costs = {"wall_s": cost.wall_s, "cpu_s": cost.cpu_s, "peak_mb": cost.peak_mb}
+    return costs | {name: chosen[name] for name in names if name in chosen}
+
+
+def searched(part: Part) -> Figures:
+    """Every mode of the searcher from a question's vector and words, memory it holds, and encoding apart."""
+    begun = time.perf_counter(), resident_mb()
+    searcher = Searcher.open(part)
+    figures: Figures = {"open_s": time.perf_counter() - begun[0]}
+    random = np.random.default_rng(1)
+    asked = synthetic.questions_of(halves(part), N_QUESTIONS, random)
+    worded = synthetic.words(random, N_QUESTIONS, QUESTION_WORDS)
+    questions = [Query(tuple(f"w{word}" for word in some), vector) for some, vector in zip(worded, asked, strict=True)]
+    for mode in MODES:
+        figures[mode] = timed(lambda q, mode=mode: searcher.find(q, 8, mode=mode), questions)
+    anonymous, mapped = resident_mb()
+    figures |= {"anonymous_mb": anonymous - begun[1][0], "mapped_mb": mapped - begun[1][1]}
+    figures["encode_question"] = timed(searcher.encoder.encode_question, [f"{QUESTION} {i}" for i in range(50)])
     return figures
 
 
-def build(folder: Path, n: int, random: np.random.Generator) -> tuple[np.ndarray, dict[str, float]]:
-    """An index part as build_index publishes it; its vectors are returned, and what was chosen for them."""
-    card = encoder.read_card(MODEL)
-    paper_of = np.sort(random.integers(0, N_PAPERS, n))
-    subjects = random.normal(size=(N_PAPERS, card.dim))
-    matrix = (subjects[paper_of] + 0.7 * random.normal(size=(n, card.dim))).astype(np.float32)
-    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    texts = [" ".join(f"w{word}" for word in row) for row in zipf(random, (n, N_WORDS))]
-    tables.write_tables(folder / passages.FILE, DATASETS["indexes"].schema(), [table_of(paper_of, texts)])
-    chosen = vector_index.build(matrix, folder)
-    word_index.build(texts, folder)
-    view = View({}, MODEL, card.revision, card.dim)
-    (folder / index_view.FILE).write_bytes(view.to_json())
-    write_manifest(folder, n)
-    return matrix, chosen
+def side_by_side(part: Part, *, with_hnsw: bool) -> Figures:
+    """The vectors alone: all compared, by cells, by HNSW; the share of the nearest ten that each finds."""
+    matrix = halves(part)
+    asked = synthetic.questions_of(matrix, N_QUESTIONS, np.random.default_rng(2))
+    nearest = cells.exact_nearest(asked, matrix, 10)
+    cosine = float(np.median((asked * matrix[nearest[:, 0]].astype(np.float32)).sum(axis=1)))
+    figures: Figures = {"cosine_of_nearest": cosine}
+
+    def judged(search: Callable[[np.ndarray], np.ndarray]) -> Figures:
+        hits = [np.isin(best, search(one)).mean() for best, one in zip(nearest, asked, strict=True)]
+        return {"recall_10": float(np.mean(hits))} | timed(search, list(asked))
+
+    flat = faiss.read_index(str(part.file(vector_index.FILE)), faiss.IO_FLAG_MMAP_IFC)
+    figures["flat"] = judged(lambda one: VectorIndex(flat).nearest(one, 100)) | _size_of(part, vector_index.FILE)
+    if vector_index.CELLS_FILE in part.manifest.files:
+        found = faiss.read_index(str(part.file(vector_index.CELLS_FILE)), faiss.IO_FLAG_MMAP_IFC)
+        by_cells = VectorIndex(flat, found)
+        figures["cells"] = judged(lambda one: by_cells.nearest(one, 100)) | _size_of(part, vector_index.CELLS_FILE)
+    if with_hnsw:
+        begun = time.perf_counter(), time.process_time()
+        graph = hnsw_of(matrix)
+        built = {"build_s": time.perf_counter() - begun[0], "build_cpu_s": time.process_time() - begun[1]}
+        for width in HNSW_WIDTHS:
+            graph.hnsw.efSearch = width
+            figures[f"hnsw_{width}"] = judged(lambda one: graph.search(one[None, :], 100)[1][0]) | built
+    return figures
 
 
-def zipf(random: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Word numbers, frequent ones small."""
-    return np.minimum(random.zipf(1.15, shape), VOCABULARY)
+def hnsw_of(matrix: np.ndarray) -> Any:
+    """Malkov and Yashunin 2016, arXiv:1603.09320, over 16-bit floats as the flat index has them."""
+    graph = faiss.IndexHNSWSQ(matrix.shape[1], faiss.ScalarQuantizer.QT_fp16, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction = HNSW_BUILD
+    graph.train(matrix[:1].astype(np.float32))
+    for start in range(0, len(matrix), cells.BLOCK):
+        graph.add(matrix[start : start + cells.BLOCK].astype(np.float32))
+    return graph
 
 
-def table_of(paper_of: np.ndarray, texts: list[str]) -> pa.Table:
-    """Rows of passages.parquet; what the search does not read is the same everywhere."""
-    rows = [
-        {
-            **dict.fromkeys(DATASETS["indexes"].columns),
-            "chunk_id": f"2401.{paper:05d}v1#{row}",
-            "paper_id": f"2401.{paper:05d}",
-            "version": 1,
-            "title": f"Paper {paper}",
-            "authors": [],
-            "section_path": ["Method"],
-            "page_first": 1,
-            "categories": ["cs.LG"],
-            "submitted_at": 0,
-            "text": text,
-        }
-        for row, (paper, text) in enumerate(zip(paper_of.tolist(), texts, strict=True))
-    ]
-    return pa.Table.from_pylist(rows, schema=DATASETS["indexes"].schema())
+def halves(part: Part) -> np.ndarray:
+    """The vectors of an index part, float16 [n, dim], mapped from the disk: they are the end of the flat file."""
+    n, dim = part.manifest.rows, part.manifest.extra["dim"]
+    path = part.file(vector_index.FILE)
+    start = path.stat().st_size - n * dim * 2
+    return np.memmap(path, np.float16, "r", start, (n, dim))
 
 
-def write_manifest(folder: Path, n: int) -> None:
-    """What a reader verifies the files against."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": durable.sha256_file(path)}
-        for path in paths
-    }
-    made = Manifest("indexes", "all", "build_index", 1, "0" * 64, "0" * 64, "0" * 64, n, Counts(n, n), files, (), {})
-    (folder / MANIFEST_FILE).write_bytes(made.to_json())
+def _size_of(part: Part, name: str) -> Figures:
+    return {"file_mb": part.manifest.files[name]["bytes"] / 1e6}
 
 
-def question(matrix: np.ndarray, random: np.random.Generator) -> Query:
-    """A vector near some passage, and words as frequent as they come."""
-    vector = matrix[random.integers(len(matrix))] + 0.02 * random.normal(size=matrix.shape[1])
-    words = tuple(f"w{word}" for word in zipf(random, (1, QUESTION_WORDS))[0])
-    return Query(words, (vector / np.linalg.norm(vector)).astype(np.float32))
+def resident_mb() -> tuple[float, float]:
+    """Memory of this process: its own, and pages of mapped files, which the system may take back."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    own, mapped = (int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+    return own, mapped
 
 
 def timed(call: Callable[[Any], object], arguments: list[Any]) -> dict[str, float]:
@@ -145,8 +166,7 @@ def timed(call: Callable[[Any], object], arguments: list[Any]) -> dict[str, floa
         took_ms.append(1000 * (time.perf_counter() - begun[0]))
         cpu_ms.append(1000 * (time.process_time() - begun[1]))
     p50, p95 = np.percentile(took_ms, [50, 95])
-    figures = {"p50_ms": p50, "p95_ms": p95, "cpu_p50_ms": np.median(cpu_ms)}
-    return {name: round(float(value), 2) for name, value in figures.items()}
+    return {"p50_ms": float(p50), "p95_ms": float(p95), "cpu_p50_ms": float(np.median(cpu_ms))}
 
 
 if __name__ == "__main__":
