@@ -116,6 +116,7 @@ def add_window(lake: Lake, size: Size, window: int) -> None:
     matrix = vectors_of(papers, last - first, card.dim, random)
     rows = pa.table([chunks["chunk_id"], chunks["text_hash"], vectors.to_column(matrix)], _schema("embeddings"))
     extra = {"encoder": card.name, "revision": card.revision, "dim": card.dim}
+    extra |= {"pooling": card.pooling, "max_tokens": card.max_tokens}
     _publish(lake, "embed_chunks", "embeddings", name, rows, tuple(made), extra)
 
 

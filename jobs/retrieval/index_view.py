@@ -57,15 +57,23 @@ def inputs_of(lake: Lake) -> list[tuple[Input, Part | None]]:
 
 
 def view_of(parts: Iterable[Part]) -> View:
-    """The view over published parts. Raises ContractError if two windows were embedded by different encoders."""
+    """The view over published parts.
+
+    Raises ContractError if two windows were embedded by different encoders, or by one in different ways.
+    """
     there = {f"{part.manifest.dataset}/{part.manifest.part}": part.manifest for part in parts}
     made_by = {name: made.extra for name, made in there.items() if made.dataset == "embeddings"}
-    encoders = {(extra["encoder"], extra["revision"], extra["dim"]): name for name, extra in made_by.items()}
+    encoders = {
+        (extra["encoder"], extra["revision"], extra["dim"], extra.get("pooling"), extra.get("max_tokens")): name
+        for name, extra in made_by.items()
+    }
     if len(encoders) != 1:
-        differing = ", ".join(f"{name} by {one[0]} {one[1][:12]}" for one, name in sorted(encoders.items()))
+        differing = ", ".join(
+            f"{name} by {one[0]} {one[1][:12]} ({one[3]} pooling, {one[4]} tokens)" for one, name in encoders.items()
+        )
         raise ContractError(
             f"Vectors of one index need one encoder, found {len(encoders)}: {differing}. "
             "Run embed_chunks again over all windows (--from, --to)."
         )
-    ((encoder, revision, dim),) = encoders
+    ((encoder, revision, dim, *_),) = encoders
     return View({name: made.key for name, made in sorted(there.items())}, encoder, revision, dim)

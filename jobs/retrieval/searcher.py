@@ -96,10 +96,11 @@ class Searcher:
         part = index if isinstance(index, Part) else Part(index, Manifest.read(index))
         view = View.read(part)
         encoder = encoder or load_encoder(view.encoder)
-        if encoder.card.revision != view.revision:
+        if (encoder.card.revision, encoder.card.dim) != (view.revision, view.dim):
             raise ContractError(
-                f"{part.folder} was embedded by {view.encoder} {view.revision[:12]}, here is {encoder.card.name} "
-                f"{encoder.card.revision[:12]}. Run embed_chunks over all windows, then build_index."
+                f"{part.folder} was embedded by {view.encoder} {view.revision[:12]} ({view.dim} numbers), here is "
+                f"{encoder.card.name} {encoder.card.revision[:12]} ({encoder.card.dim}). Run embed_chunks over all "
+                "windows, then build_index."
             )
         table = tables.read_table(part.file(passages.FILE))
         vectors, words = VectorIndex.open(part), WordIndex.open(part)

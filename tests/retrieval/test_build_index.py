@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,21 @@ def test_windows_of_different_encoders_are_refused(lake: Lake, monkeypatch: pyte
     monkeypatch.setitem(encoder.BUILTIN, house.ENCODER, lambda: RecordingEncoder("b" * 64))
     embed(lake, WINDOWS[1])
     with pytest.raises(ContractError, match=r"found 2: .*aaaaaaaaaaaa.*bbbbbbbbbbbb"):
+        index(lake)
+
+
+@pytest.mark.parametrize("change", [{"pooling": "cls"}, {"max_tokens": 128}])
+def test_windows_encoded_in_different_ways_are_refused(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    put(lake, [chunk(P1, 0, "a")])
+    put(lake, [chunk(P2, 0, "b")], window=WINDOWS[1])
+    embed(lake, WINDOWS[0])
+    other = RecordingEncoder()
+    other.card = dataclasses.replace(other.card, **change)
+    monkeypatch.setitem(encoder.BUILTIN, house.ENCODER, lambda: other)
+    embed(lake, WINDOWS[1])
+    with pytest.raises(ContractError, match=r"found 2: .*pooling.*tokens"):
         index(lake)
 
 
