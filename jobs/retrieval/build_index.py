@@ -91,12 +91,13 @@ def run(config: Config, lake: Lake, tasks: list[PartTask]) -> None:
     Raises UsageError or InputMissingError for a reranker that cannot be found, UsageError for a GPU that is not there.
     """
     card = reranker.read_card(config.reranker) if config.reranker else None
+    on_gpu = cells.uses_gpu(config.index_device)
     for task in tasks:
         with lake.attempt(task) as attempt:
             named = [one for one in task.inputs if one.dataset != takedowns.DATASET]
             parts = [lake.published(one.dataset, one.part, str(one.key)) for one in named]
             view = dataclasses.replace(index_view.view_of(parts), reranker=card)
-            _write(attempt, config, view, _read(parts), takedowns.of_task(task))
+            _write(attempt, view, _read(parts), takedowns.of_task(task), on_gpu=on_gpu)
 
 
 def _read(parts: Iterable[Part]) -> Embedded:
@@ -131,7 +132,7 @@ def _add_newest(papers: Papers, rows: Iterable[dict[str, Any]]) -> None:
             papers[row["paper_id"]] = row
 
 
-def _write(attempt: Attempt, config: Config, view: View, embedded: Embedded, taken_down: frozenset[str]) -> None:
+def _write(attempt: Attempt, view: View, embedded: Embedded, taken_down: frozenset[str], *, on_gpu: bool) -> None:
     rows, refused = select(embedded.chunks, embedded.papers, taken_down)
     n_papers = _write_passages(attempt.folder / passages.FILE, embedded, rows)
     chosen = vector_index.build(
@@ -139,7 +140,7 @@ def _write(attempt: Attempt, config: Config, view: View, embedded: Embedded, tak
         (len(rows), view.dim),
         attempt.folder,
         previous=attempt.previous,
-        device=config.index_device,
+        on_gpu=on_gpu,
     )
     word_index.build(_words_texts(attempt.folder / passages.FILE), attempt.folder)
     durable.write_atomic(attempt.folder / index_view.FILE, view.to_json())

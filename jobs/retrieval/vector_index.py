@@ -32,19 +32,18 @@ def build(
     folder: Path,
     *,
     previous: Part | None = None,
-    device: str = "cpu",
+    on_gpu: bool = False,
     exact_rows: int = EXACT_ROWS,
 ) -> dict[str, Any]:
     """Write vectors of unit norm, `shape` (n, dim), as an index. `placed`: rows int64 [m] and their float32 [m, dim].
 
     They go straight to their places in the index, so it lies in memory once, whatever the order they come in.
-    `previous`: the index before this one, whose centres are taken over if they were found from the same. `device`: one
-    of `cells.DEVICES`. Returns what was chosen: nothing for an exact index, else `n_cells`, `n_probes`, `recall_10`,
-    the share of the nearest ten that a search finds, and `centres_from`, `centres_taken_over`.
+    `previous`: the index before this one, whose centres are taken over if they were found from the same. `on_gpu`:
+    whether centres are found there. Returns what was chosen: nothing for an exact index, else `n_cells`, `n_probes`,
+    `recall_10`, the share of the nearest ten that a search finds, and `centres_from`, `centres_taken_over`.
     """
     import faiss
 
-    on_gpu = cells.uses_gpu(device)
     flat = faiss.IndexScalarQuantizer(shape[1], faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
     vectors = _room(flat, shape)
     for rows, found in placed:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.core import runner, tables
-from jobs.core.errors import ContractError, InputMissingError
+from jobs.core.errors import ContractError, InputMissingError, UsageError
 from jobs.core.lake import Lake, Part
 from jobs.core.stages import STAGES
 from jobs.retrieval import encoder, passages
@@ -149,6 +149,17 @@ def test_windows_encoded_in_different_ways_are_refused(
     embed(lake, WINDOWS[1])
     with pytest.raises(ContractError, match=r"found 2: .*pooling.*tokens"):
         index(lake)
+
+
+def test_gpu_that_is_not_there_is_refused_before_anything_is_read(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    put(lake, [chunk(P1, 0, "a")])
+    embed(lake)
+    with pytest.raises(UsageError, match="index_device 'gpu'"):
+        house.make(lake, "build_index", index_device="gpu")
+    assert lake.current("indexes", "all") is None
 
 
 def test_same_input_makes_the_same_files(lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> None:
