@@ -203,7 +203,7 @@ class Searcher:
             ranked,
             n,
             lambda rows: self._vectors.vectors(np.array(rows, dtype=np.int64)),
-            lambda rows: table.take(list(rows)).to_pylist(),
+            lambda rows: [table.slice(row, 1).to_pylist()[0] for row in rows],  # `take` copies a table of many chunks
         )
 
     def _reranked(self, question: str, ranked: ranking.Ranked, n: int) -> ranking.Ranked:
