@@ -110,9 +110,17 @@ def _read(parts: Iterable[Part]) -> Embedded:
     chunks, papers = [], Papers()
     for window in in_order:
         chunk_ids = window["embeddings"].table(["chunk_id"])["chunk_id"]
-        chunks.append(_in_order(window["chunks"].table(CHUNK_COLUMNS), chunk_ids))
+        chunks.append(_in_order(_with_long_texts(window["chunks"].table(CHUNK_COLUMNS)), chunk_ids))
         _add_newest(papers, window["papers"].rows())
     return Embedded(pa.concat_tables(chunks), [window["embeddings"] for window in in_order], papers)
+
+
+def _with_long_texts(chunks: pyarrow.Table) -> pyarrow.Table:
+    """With room for more than the 2 GB of text where a column of Arrow's `string` ends: a year of cs.LG has three."""
+    import pyarrow as pa
+
+    place = chunks.schema.get_field_index("text")
+    return chunks.set_column(place, "text", chunks["text"].cast(pa.large_string()))
 
 
 def _in_order(chunks: pyarrow.Table, chunk_ids: pyarrow.ChunkedArray) -> pyarrow.Table:
@@ -158,17 +166,30 @@ def _write(attempt: Attempt, view: View, embedded: Embedded, taken_down: frozens
 
 def _write_passages(path: Path, embedded: Embedded, rows: np.ndarray) -> int:
     """Write the chosen rows, a block at a time, and count their papers."""
-    import pyarrow as pa
 
     def blocks() -> Iterator[pyarrow.Table]:
-        for start in range(0, len(rows), BLOCK):
-            chosen = embedded.chunks.take(pa.array(rows[start : start + BLOCK], pa.int64()))
+        for chosen in _taken(embedded.chunks, rows):
             papers.update(chosen["paper_id"].unique().to_pylist())
             yield _passages(chosen, embedded.papers)
 
     papers: set[str] = set()
     tables.write_tables(path, DATASETS["indexes"].schema(), blocks())
     return len(papers)
+
+
+def _taken(chunks: pyarrow.Table, rows: np.ndarray) -> Iterator[pyarrow.Table]:
+    """The rows in their order, a block at a time: `Table.take` would join the windows first, for each block anew."""
+    import numpy as np
+    import pyarrow as pa
+
+    windows = chunks.to_batches()
+    starts = np.cumsum([0, *(len(window) for window in windows)])
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        window_of = np.searchsorted(starts, block, side="right") - 1
+        taken = [windows[i].take(pa.array(block[window_of == i] - starts[i])) for i in np.unique(window_of)]
+        back = np.argsort(np.argsort(window_of, kind="stable"))
+        yield pa.Table.from_batches(taken).take(pa.array(back))
 
 
 def _placed(embedded: Embedded, rows: np.ndarray, dim: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -231,7 +252,8 @@ def _passages(chunks: pyarrow.Table, papers: Papers) -> pyarrow.Table:
     rows = [papers[paper_id] for paper_id in chunks["paper_id"].to_pylist()]
     of_papers = {name: pa.array([row[name] for row in rows], schema.field(name).type) for name in PAPER_COLUMNS}
     return pa.table(
-        [of_papers.get(name, chunks[name] if name not in of_papers else None) for name in schema.names], schema
+        [of_papers[name] if name in of_papers else chunks[name].cast(schema.field(name).type) for name in schema.names],
+        schema,
     )
 
 

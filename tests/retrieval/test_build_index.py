@@ -6,13 +6,15 @@ import dataclasses
 import logging
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from jobs.core import runner, tables
 from jobs.core.errors import ContractError, InputMissingError, UsageError
 from jobs.core.lake import Lake, Part
 from jobs.core.stages import STAGES
-from jobs.retrieval import encoder, passages
+from jobs.retrieval import build_index, encoder, passages
 from jobs.retrieval.index_view import View
 from jobs.retrieval.vector_index import VectorIndex
 from jobs.retrieval.word_index import WordIndex
@@ -38,6 +40,23 @@ def test_windows_are_joined_in_order_of_paper_and_ordinal(lake: Lake) -> None:
     put(lake, [chunk(P1, 0, "first")], window=WINDOWS[1])
     embed(lake, *WINDOWS)
     assert ids_of(index(lake)) == [f"{P1}v1#0", f"{P2}v1#9", f"{P2}v1#10"]
+
+
+def test_rows_of_many_windows_are_taken_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_index, "BLOCK", 7)
+    whole = pa.table({"row": list(range(50)), "text": pa.array([f"t{i}" for i in range(50)], pa.large_string())})
+    windows = pa.concat_tables([whole.slice(0, 3), whole.slice(3, 0), whole.slice(3, 30), whole.slice(33)])
+    rows = np.random.default_rng(0).permutation(50)[:40]
+    blocks = list(build_index._taken(windows, rows))
+    assert [len(block) for block in blocks] == [7, 7, 7, 7, 7, 5]
+    assert pa.concat_tables(blocks).to_pylist() == whole.take(pa.array(rows)).to_pylist()
+
+
+def test_texts_have_room_for_more_than_two_gigabytes(lake: Lake) -> None:
+    put(lake, [chunk(P1, 0, "text")])
+    embed(lake)
+    parts = [part for name in ("chunks", "embeddings", "papers") if (part := lake.current(name, WINDOWS[0]))]
+    assert build_index._read(parts).chunks.schema.field("text").type == pa.large_string()
 
 
 def test_vectors_and_words_stand_in_the_order_of_passages(lake: Lake, recorder: RecordingEncoder) -> None:
