@@ -28,7 +28,6 @@ from tests.end_to_end.stages_by_shell import (
 from tests.soaking import only_soaked
 
 pytestmark = [pytest.mark.spark, pytest.mark.e2e, pytest.mark.slow]
-ONLY_SOAKED = only_soaked("one more of its kind")
 
 SAMPLE_ROWS = [json.loads(line) for line in (REPOSITORY / "sample" / "metadata.jsonl").read_text().splitlines()]
 N_SAMPLE = len(SAMPLE_ROWS)
@@ -116,7 +115,6 @@ def test_other_definition_is_refused(sample_lake: Path) -> None:
     assert "--redefine" in done.stderr
 
 
-@ONLY_SOAKED  # the rule is tested part by part; here the whole walk once more
 def test_rewritten_input_in_another_place_makes_equal_keys(sample_lake: Path, tmp_path: Path) -> None:
     """Other file names, order of lines, spacing and packing: the same papers, so the same keys behind the snapshot."""
     shuffled = random.Random(7).sample(SAMPLE_ROWS, N_SAMPLE)
@@ -149,7 +147,6 @@ def test_zip_of_one_week_makes_the_same_papers_as_the_bulk_run(sample_lake: Path
     assert (alone["rows"], alone["key"], alone["digest"]) == (bulk["rows"], bulk["key"], bulk["digest"])
 
 
-@ONLY_SOAKED  # the rule is tested stage by stage
 def test_one_new_paper_costs_one_paper(sample_lake: Path, tmp_path: Path) -> None:
     """The week of the new paper is made again, and in it only the new PDF is read; other weeks stand."""
     lake = shutil.copytree(sample_lake, tmp_path / "lake")
@@ -168,7 +165,7 @@ def test_one_new_paper_costs_one_paper(sample_lake: Path, tmp_path: Path) -> Non
     assert manifests(lake, "chunks")[changed[0]]["taken_over"] > 0
 
 
-@pytest.mark.parametrize("stage", ["extract_text", pytest.param("chunk_documents", marks=ONLY_SOAKED)])
+@pytest.mark.parametrize("stage", ["extract_text", "chunk_documents"])
 def test_killed_spark_stage_ends_with_the_same_keys(sample_lake: Path, stage: str, tmp_path: Path) -> None:
     lake = shutil.copytree(sample_lake, tmp_path / "lake")
     for dataset in ("documents", "chunks")[("extract_text", "chunk_documents").index(stage) :]:
@@ -256,7 +253,6 @@ def test_every_damaged_pdf_ends_as_text_or_with_a_reason(tmp_path: Path) -> None
     assert outcome["korean-with-tables.pdf"] is None
 
 
-@ONLY_SOAKED
 @needs_corpus
 def test_folder_of_pdfs_alone_needs_no_metadata(tmp_path: Path) -> None:
     pdfs = tmp_path / "pdf"

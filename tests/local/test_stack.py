@@ -64,7 +64,6 @@ def test_second_run_publishes_nothing_and_starts_no_jvm(airflow: Airflow, lake: 
     assert any("done already" in str(line.get("event")) for line in airflow.task_log(spark[0]))
 
 
-@ONLY_SOAKED
 def test_backfill_makes_exactly_its_windows(airflow: Airflow, lake: Path) -> None:
     airflow.backfill(DAG_ID, "2024-01-08", "2024-01-15", {"goal": "papers"})
     runs = wait_for_backfill(airflow, 2)
