@@ -110,6 +110,8 @@ def set_up_log(stage: str) -> None:
     formatter = logging.Formatter(f"%(asctime)s %(levelname)s {stage}: %(message)s", "%Y-%m-%d %H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
+    # On CPUs with AVX512_BF16 it asks for a package that would call the Hub whenever it is imported.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     root = logging.getLogger("jobs")
     root.handlers[:] = [handler]
     root.setLevel(os.environ.get("SPARK_ARXIV_LOG", "INFO").upper())
