@@ -78,7 +78,33 @@ def load_chat(kind: str, settings: ChatSettings) -> Chat:
     return CHATS[kind](settings)
 
 
-def object_of(text: str) -> tuple[Any, bool]:
+def read_json(reply: ChatReply) -> tuple[Any, bool] | str:
+    """What a reply's JSON says and whether it had to be mended, or the reason why there is none.
+
+    A reply that was cut is never mended: json_repair would close half a reply into a plausible short one.
+    """
+    if reply.reason is not None:
+        return reply.reason
+    text = reply.text or ""
+    if len(text) > MAX_REPLY_CHARS:
+        return OVERSIZED
+    if reply.is_cut:
+        return TRUNCATED
+    return _object_of(text)
+
+
+def read_object(reply: ChatReply, names: Sequence[str]) -> dict[str, Any] | str:
+    """The reply's object, which has all of `names`, or the reason why there is none."""
+    read = read_json(reply)
+    if isinstance(read, str):
+        return read
+    content, _ = read
+    if not isinstance(content, dict) or any(name not in content for name in names):
+        return MALFORMED
+    return content
+
+
+def _object_of(text: str) -> tuple[Any, bool]:
     """What a reply's JSON says, None for nothing; whether it was mended. What a model thought before is left out."""
     said = text.rpartition(_END_OF_THOUGHT)[2] if _END_OF_THOUGHT in text else text
     for candidate in dict.fromkeys((text, said)):
@@ -96,24 +122,6 @@ def object_of(text: str) -> tuple[Any, bool]:
         return repair_json(said, return_objects=True), True
     except (ValueError, RecursionError):
         return None, False
-
-
-def read_object(reply: ChatReply, names: Sequence[str]) -> dict[str, Any] | str:
-    """The reply's object, which has all of `names`, or the reason why there is none.
-
-    A reply that was cut is never mended: json_repair would close half a reply into a plausible short one.
-    """
-    if reply.reason is not None:
-        return reply.reason
-    text = reply.text or ""
-    if len(text) > MAX_REPLY_CHARS:
-        return OVERSIZED
-    if reply.is_cut:
-        return TRUNCATED
-    content, _ = object_of(text)
-    if not isinstance(content, dict) or any(name not in content for name in names):
-        return MALFORMED
-    return content
 
 
 def _transformers(settings: ChatSettings) -> Chat:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from jobs.core.errors import UsageError
 from jobs.tuning import chat, prompt_file, prompts
-from jobs.tuning.chat import MAX_REPLY_CHARS, Chat, ChatPrompt, ChatReply, ChatSettings
+from jobs.tuning.chat import Chat, ChatPrompt, ChatReply, ChatSettings
 from jobs.tuning.prompt_file import PromptFile
 from jobs.tuning.prompts import FORMS, ONE_PASSAGE, REFUSAL, UNANSWERABLE, PassageText
 
@@ -47,17 +47,8 @@ class TeacherRequest:
 
 
 @dataclass(frozen=True)
-class TeacherReply:
-    """Raw JSON text, or why there is none (a reason of `drafts`). `is_cut`: it ended at the token limit.
-
-    The counts of tokens are what a server says, 0 where it says nothing.
-    """
-
-    text: str | None
-    reason: str | None = None
-    is_cut: bool = False
-    n_prompt_tokens: int = 0
-    n_reply_tokens: int = 0
+class TeacherReply(ChatReply):
+    """A reply whose `reason`, if there is no text, is one of `drafts`."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ class ModelTeacher:
 
 def _of_chat(reply: ChatReply) -> TeacherReply:
     reason = "teacher_failed" if reply.reason == chat.FAILED else reply.reason
-    return TeacherReply(reply.text, reason, reply.is_cut, reply.n_prompt_tokens, reply.n_reply_tokens)
+    return TeacherReply(**vars(reply) | {"reason": reason})
 
 
 def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
@@ -123,18 +114,11 @@ def load_teacher(kind: str, settings: TeacherSettings) -> Teacher:
 
 
 def read_pair(reply: TeacherReply, form: str = ONE_PASSAGE) -> Pair | str:
-    """The pair of a reply of that form, or the reason why it is none.
-
-    A reply that was cut is never mended: json_repair would close a half answer into a plausible short one.
-    """
-    if reply.reason is not None:
-        return reply.reason
-    text = reply.text or ""
-    if len(text) > MAX_REPLY_CHARS:
-        return "oversized"
-    if reply.is_cut:
-        return "truncated"
-    content, is_repaired = chat.object_of(text)
+    """The pair of a reply of that form, or the reason why it is none."""
+    read = chat.read_json(reply)
+    if isinstance(read, str):
+        return read
+    content, is_repaired = read
     names = tuple(FORMS[form].schema["properties"])
     fields = [content.get(name) for name in names] if isinstance(content, dict) else []
     words = [restore_tex(field).strip() for field in fields if isinstance(field, str)]
